@@ -1,0 +1,56 @@
+"""The ``workshop`` command: finds the command's module and imports nothing else.
+
+A command is a module with ``configure(parser)`` and ``run(arguments) -> exit code``. It stands in the room
+whose work it shows; only the chosen one is imported, so that a calculator answers in a tenth of a second.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from workshop_utils import __version__
+from workshop_utils.errors import WorkshopError
+
+# name -> (module, one line of help)
+COMMANDS = {
+    "lab": ("workshop_utils.lessons.lab_command", "open JupyterLab on the first notebook, panel beside it"),
+    "estimate": ("workshop_utils.memory.estimate_command", "predict the GPU memory that a model needs"),
+    "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: Python, torch, GPUs, caches, panel"),
+    "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
+    "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
+}
+EXIT_BAD_INPUT = 2
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of the ``chosen`` command only."""
+    parser = argparse.ArgumentParser(
+        prog="workshop",
+        description="Predict, measure and explain multi-GPU LLM inference.",
+        epilog="example: workshop estimate gemma-3-27b --tokens 131072",
+    )
+    parser.add_argument("--version", action="version", version=f"multigpu-llm-workshop {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == chosen:
+            importlib.import_module(module).configure(subparser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input becomes one sentence on standard error and exit code 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parsed = build_parser(chosen).parse_args(words)
+    try:
+        exit_code: int = importlib.import_module(COMMANDS[parsed.command][0]).run(parsed)
+    except WorkshopError as error:
+        print(f"workshop {parsed.command}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 130
+    return exit_code

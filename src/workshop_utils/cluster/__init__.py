@@ -1,0 +1,1 @@
+"""Where to run: the site, Slurm, requests and jobs."""

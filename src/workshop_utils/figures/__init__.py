@@ -1,0 +1,1 @@
+"""Plots: one function a figure, data in, matplotlib out."""

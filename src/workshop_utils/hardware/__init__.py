@@ -1,0 +1,1 @@
+"""What a GPU is: the catalogue, and what is in this machine."""

@@ -1,0 +1,1 @@
+"""Teaching: tiers, checks, the predictions ledger, quizzes, and opening the lab."""

@@ -1,0 +1,1 @@
+"""What a model needs: weights, KV cache, the slide rule, and the estimate that sums them."""

@@ -1,0 +1,1 @@
+"""Running it: launchers and the data, pipeline and tensor strategies."""

@@ -1,0 +1,1 @@
+"""How to split a model: layouts, which fit, and why the others do not."""
