@@ -1,0 +1,1 @@
+"""Jupyter Server extension: the live GPU and CPU stream of ``workshop_utils.monitor``."""
