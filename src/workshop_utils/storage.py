@@ -167,7 +167,7 @@ def left_of_limits(used_kib: int, limits_kib: list[int]) -> int | None:
 
 
 def left_of_quota(text: str, mount: Mount) -> int | None:
-    """Read ``quota -w`` or ``lfs quota``: file system, KiB used, soft limit, hard limit, …
+    """Read ``quota -w`` or ``lfs quota``: file system, KiB used, soft limit, hard limit.
 
     A long file system name stands on a line of its own; ``*`` marks a user over the soft limit and
     brackets a figure from servers that did not all answer.
