@@ -1,0 +1,108 @@
+import { Chart, type IChartData } from './chart';
+import { element, setText } from './dom';
+import { hourMinuteSecond } from './format';
+import type { IRow } from './history';
+import type { IPalette } from './palette';
+import { Reading } from './reading';
+
+/** What a card says about one row of the history. */
+export interface ICardText {
+  busy: string;
+  busyNote: string;
+  memory: string;
+  memoryNote: string;
+}
+
+/** How a card names itself and its two readings. */
+export interface ICardLabels {
+  title: string;
+  subtitle: string;
+  busy: string;
+  /** One sentence that explains `busy`. */
+  busyMeaning: string;
+  memory: string;
+  memoryMeaning: string;
+}
+
+let cards = 0;
+
+/** A heading, two readings as text, and their last ten minutes as a chart. */
+export abstract class Card {
+  readonly node: HTMLElement;
+  private readonly _title: HTMLElement;
+  private readonly _subtitle: HTMLElement;
+  private readonly _fault: HTMLElement;
+  private readonly _figure: HTMLElement;
+  private readonly _busy: Reading;
+  private readonly _memory: Reading;
+  private readonly _chart: Chart;
+  private _rows: IRow[] = [];
+  private _hovered: number | null = null;
+
+  constructor(labels: ICardLabels, palette: () => IPalette) {
+    const id = `wm-card-${cards++}`;
+    this.node = element('section', 'wm-card');
+    this.node.setAttribute('aria-labelledby', id);
+    const heading = element('h3', 'wm-card-heading');
+    heading.id = id;
+    this._title = element('span', 'wm-card-title', labels.title);
+    this._subtitle = element('span', 'wm-card-subtitle', labels.subtitle);
+    this._subtitle.title = labels.subtitle;
+    heading.append(this._title, ' ', this._subtitle);
+    this._fault = element('p', 'wm-fault');
+    this._fault.hidden = true;
+    this._busy = new Reading('busy', labels.busy, labels.busyMeaning);
+    this._memory = new Reading('memory', labels.memory, labels.memoryMeaning);
+    const readings = element('dl', 'wm-readings');
+    readings.append(this._busy.node, this._memory.node);
+    this._figure = element('div', 'wm-chart');
+    this._figure.setAttribute('role', 'img');
+    this._figure.setAttribute('aria-label', `${labels.title}: ${labels.busy} and ${labels.memory}, last ten minutes`);
+    this.node.append(heading, this._fault, readings, this._figure);
+    this._chart = new Chart(this._figure, palette, row => this._hover(row));
+  }
+
+  /** Show these rows; the text is that of the newest, or of the one under the pointer. */
+  draw(rows: IRow[], windowSeconds: number): void {
+    this._rows = rows;
+    this._chart.draw(this.columns(rows), windowSeconds);
+    this._show();
+  }
+
+  recolour(): void {
+    this._chart.recolour();
+  }
+
+  dispose(): void {
+    this._chart.dispose();
+    this.node.remove();
+  }
+
+  /** The two lines of the chart, in percent. */
+  protected abstract columns(rows: IRow[]): IChartData;
+  /** The readings of one row. */
+  protected abstract describe(row: IRow): ICardText;
+  /** One sentence when the newest row has no readings for this card, else null. */
+  protected abstract fault(newest: IRow): string | null;
+
+  private _hover(row: number | null): void {
+    this._hovered = row;
+    this._show();
+  }
+
+  private _show(): void {
+    const newest = this._rows.at(-1);
+    const row = (this._hovered === null ? undefined : this._rows[this._hovered]) ?? newest;
+    if (newest === undefined || row === undefined) {
+      return;
+    }
+    const fault = this.fault(newest);
+    this._fault.hidden = fault === null;
+    setText(this._fault, fault ?? '');
+    this.node.classList.toggle('wm-is-lost', fault !== null);
+    const text = this.describe(row);
+    this._busy.show(text.busy, text.busyNote);
+    this._memory.show(text.memory, text.memoryNote);
+    this.node.dataset.at = row === newest ? '' : hourMinuteSecond(row.time);
+  }
+}

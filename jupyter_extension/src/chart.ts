@@ -1,0 +1,110 @@
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { hourMinute } from './format';
+import type { IPalette } from './palette';
+
+/** What one chart draws: seconds since 1970, and two lines in percent; null breaks a line. */
+export interface IChartData {
+  times: number[];
+  busy: (number | null)[];
+  memory: (number | null)[];
+}
+
+const HEIGHT = 88;
+/** Room for “100” left of the plot, in CSS pixels. */
+const Y_AXIS_WIDTH = 28;
+const X_AXIS_HEIGHT = 18;
+
+/** Every chart of the panel shows the same moment under the pointer. */
+const SYNC_KEY = 'workshop-monitor';
+
+/**
+ * Two lines in percent over the last ten minutes. The window has a fixed width and ends at the newest sample,
+ * so that a line that is a minute old looks a minute old.
+ */
+export class Chart {
+  readonly node: HTMLElement;
+  private readonly _plot: uPlot;
+  private readonly _resize: ResizeObserver;
+  private _windowSeconds = 600;
+
+  /** `onHover` is given the row under the pointer, or null when it leaves. */
+  constructor(
+    node: HTMLElement,
+    private readonly _palette: () => IPalette,
+    onHover: (row: number | null) => void
+  ) {
+    this.node = node;
+    this._plot = new uPlot(this._options(onHover), [[], [], []], node);
+    this._resize = new ResizeObserver(() => {
+      const width = node.clientWidth;
+      if (width > 0 && width !== this._plot.width) {
+        this._plot.setSize({ width, height: HEIGHT });
+      }
+    });
+    this._resize.observe(node);
+  }
+
+  draw(data: IChartData, windowSeconds: number): void {
+    this._windowSeconds = windowSeconds;
+    this._plot.setData([data.times, data.busy, data.memory]);
+  }
+
+  /** Draw again in the colours of a new theme. */
+  recolour(): void {
+    this._plot.redraw(false, true);
+  }
+
+  dispose(): void {
+    this._resize.disconnect();
+    this._plot.destroy();
+  }
+
+  private _options(onHover: (row: number | null) => void): uPlot.Options {
+    const palette = this._palette;
+    const grid = { stroke: () => palette().grid, width: 1 };
+    const axis = { stroke: () => palette().text, font: palette().font, ticks: { show: false }, grid };
+    return {
+      width: this.node.clientWidth || 200,
+      height: HEIGHT,
+      padding: [6, 6, 0, 0],
+      legend: { show: false },
+      cursor: {
+        y: false,
+        drag: { x: false, y: false, setScale: false },
+        sync: { key: SYNC_KEY },
+        points: { size: 5 }
+      },
+      scales: {
+        x: { time: true, range: (_plot, _min, max) => this._window(max) },
+        y: { range: [0, 100] }
+      },
+      axes: [
+        { ...axis, size: X_AXIS_HEIGHT, gap: 3, space: 56, values: (_plot, splits) => splits.map(hourMinute) },
+        { ...axis, size: Y_AXIS_WIDTH, gap: 4, splits: [0, 50, 100] }
+      ],
+      series: [
+        {},
+        this._line(() => palette().busy, true),
+        this._line(() => palette().memory, false)
+      ],
+      hooks: { setCursor: [plot => onHover(plot.cursor.idx ?? null)] }
+    };
+  }
+
+  /** Utilisation jumps, memory steps: an area for the one and a thicker line for the other, not colour alone. */
+  private _line(colour: () => string, filled: boolean): uPlot.Series {
+    return {
+      stroke: colour,
+      width: filled ? 1 : 2,
+      fill: filled ? () => `color-mix(in srgb, ${colour()} 22%, transparent)` : undefined,
+      points: { show: false },
+      spanGaps: false
+    };
+  }
+
+  private _window(max: number | null): uPlot.Range.MinMax {
+    const end = max ?? Date.now() / 1000;
+    return [end - this._windowSeconds, end];
+  }
+}

@@ -1,0 +1,79 @@
+import type { IHost } from './frames';
+
+export const NOT_REPORTED = 'not reported';
+const GIB = 1024 ** 3;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const clockWithSeconds = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23'
+});
+
+/** Seconds since 1970 as `14:05` in the reader's time zone. */
+export function hourMinute(time: number): string {
+  return clock.format(time * 1000);
+}
+
+/** Seconds since 1970 as `14:05:09` in the reader's time zone. */
+export function hourMinuteSecond(time: number): string {
+  return clockWithSeconds.format(time * 1000);
+}
+
+export function percent(value: number | null): string {
+  return value === null ? NOT_REPORTED : `${Math.round(value)} %`;
+}
+
+/** A share of a whole in percent, or null where either is unknown. */
+export function share(part: number | null, whole: number | null): number | null {
+  return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;
+}
+
+function gib(bytes: number): string {
+  return (bytes / GIB).toFixed(bytes < 100 * GIB ? 1 : 0);
+}
+
+/** `1.0 of 140 GiB`; the unit is binary because that is what a driver reports. */
+export function usedOfTotal(used: number | null, total: number | null): string {
+  if (used === null) {
+    return NOT_REPORTED;
+  }
+  return total === null ? `${gib(used)} GiB` : `${gib(used)} of ${gib(total)} GiB`;
+}
+
+function cores(count: number): string {
+  const digits = Number.isInteger(count) ? 0 : 1;
+  return `${count.toFixed(digits)} ${count === 1 ? 'core' : 'cores'}`;
+}
+
+/** Nothing limits the job: the stream then names the machine itself as the source of the limit. */
+function isWholeMachine(source: string | null): boolean {
+  return source === null || source === 'machine';
+}
+
+/** What `cpu_percent` is a percentage of, in words. */
+export function cpuLimit(host: IHost): string {
+  const { cpuLimitCores, cpuLimitSource, machineCpuCores } = host;
+  if (cpuLimitCores === null) {
+    return '';
+  }
+  if (isWholeMachine(cpuLimitSource)) {
+    return `of ${cores(cpuLimitCores)}, the whole machine`;
+  }
+  const machine = machineCpuCores === null ? '' : `; machine has ${machineCpuCores}`;
+  return `of ${cores(cpuLimitCores)} (${cpuLimitSource})${machine}`;
+}
+
+/** What limits the job's memory, in words. */
+export function memoryLimit(host: IHost): string {
+  const { memoryLimitBytes, memoryLimitSource, machineMemoryTotalBytes } = host;
+  if (memoryLimitBytes === null) {
+    return '';
+  }
+  if (isWholeMachine(memoryLimitSource)) {
+    return 'the whole machine';
+  }
+  const machine = machineMemoryTotalBytes === null ? '' : `; machine has ${gib(machineMemoryTotalBytes)} GiB`;
+  return `limit: ${memoryLimitSource}${machine}`;
+}

@@ -1,0 +1,166 @@
+/** The frames of the server's stream, as CONTRIBUTING.md states them, and the only place that reads them. */
+
+export const STREAM_VERSION = 1;
+
+/** One GPU at one moment. A figure that the driver does not report is null and named in `notReported`. */
+export interface IGpu {
+  /** Stays the same for one physical GPU for as long as the stream knows it. */
+  key: string;
+  index: number;
+  name: string;
+  /** Why there are no figures for this GPU, or null when it answers. */
+  lost: string | null;
+  utilizationPercent: number | null;
+  memoryUsedBytes: number | null;
+  memoryTotalBytes: number | null;
+  notReported: Record<string, string>;
+}
+
+/** CPU and memory of the job, and of the whole machine around it. */
+export interface IHost {
+  cpuPercent: number | null;
+  cpuLimitCores: number | null;
+  cpuLimitSource: string | null;
+  machineCpuPercent: number | null;
+  machineCpuCores: number | null;
+  memoryUsedBytes: number | null;
+  memoryLimitBytes: number | null;
+  memoryLimitSource: string | null;
+  machineMemoryUsedBytes: number | null;
+  machineMemoryTotalBytes: number | null;
+}
+
+/** What one provider says: its data, or one sentence about why there is none. */
+export interface IProvided<T> {
+  data: T | null;
+  error: string | null;
+}
+
+export interface ISample {
+  /** Seconds since 1970, by the server's clock. */
+  time: number;
+  gpus: IProvided<IGpu[]>;
+  host: IProvided<IHost>;
+}
+
+export type Frame =
+  | { kind: 'hello'; hz: number; historySeconds: number; note: string | null }
+  | { kind: 'history'; samples: ISample[] }
+  | { kind: 'sample'; sample: ISample }
+  | { kind: 'unknown' };
+
+/** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
+export class FrameError extends Error {}
+
+type Fields = Record<string, unknown>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function fields(value: unknown, name: string): Fields {
+  if (!isFields(value)) {
+    throw new FrameError(`The server sent a frame whose ${name} is not an object; reload the page.`);
+  }
+  return value;
+}
+
+function numberOrNull(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function parseGpu(value: unknown): IGpu {
+  const gpu = fields(value, 'GPU');
+  const index = numberOrNull(gpu.index) ?? 0;
+  const reasons = isFields(gpu.not_reported) ? Object.entries(gpu.not_reported) : [];
+  return {
+    key: textOrNull(gpu.uuid) ?? `index ${index}`,
+    index,
+    name: textOrNull(gpu.name) ?? 'GPU',
+    lost: gpu.status === 'ok' ? null : (textOrNull(gpu.error) ?? 'This GPU does not answer.'),
+    utilizationPercent: numberOrNull(gpu.utilization_percent),
+    memoryUsedBytes: numberOrNull(gpu.memory_used_bytes),
+    memoryTotalBytes: numberOrNull(gpu.memory_total_bytes),
+    notReported: Object.fromEntries(reasons.map(([field, reason]) => [field, String(reason)]))
+  };
+}
+
+function parseHost(value: unknown): IHost {
+  const host = fields(value, 'host');
+  return {
+    cpuPercent: numberOrNull(host.cpu_percent),
+    cpuLimitCores: numberOrNull(host.cpu_limit_cores),
+    cpuLimitSource: textOrNull(host.cpu_limit_source),
+    machineCpuPercent: numberOrNull(host.machine_cpu_percent),
+    machineCpuCores: numberOrNull(host.machine_cpu_cores),
+    memoryUsedBytes: numberOrNull(host.memory_used_bytes),
+    memoryLimitBytes: numberOrNull(host.memory_limit_bytes),
+    memoryLimitSource: textOrNull(host.memory_limit_source),
+    machineMemoryUsedBytes: numberOrNull(host.machine_memory_used_bytes),
+    machineMemoryTotalBytes: numberOrNull(host.machine_memory_total_bytes)
+  };
+}
+
+function parseProvided<T>(value: unknown, name: string, parse: (data: unknown) => T): IProvided<T> {
+  const provided = fields(value, name);
+  if (provided.status === 'ok') {
+    return { data: parse(provided.data), error: null };
+  }
+  return { data: null, error: textOrNull(provided.error) ?? `The server gives no reason why ${name} is missing.` };
+}
+
+function parseGpus(value: unknown): IGpu[] {
+  if (!Array.isArray(value)) {
+    throw new FrameError('The server sent a frame whose list of GPUs is not a list; reload the page.');
+  }
+  return value.map(parseGpu);
+}
+
+function parseSample(value: unknown): ISample {
+  const sample = fields(value, 'sample');
+  const time = numberOrNull(sample.time);
+  if (time === null) {
+    throw new FrameError('The server sent a sample without a time; reload the page.');
+  }
+  return {
+    time,
+    gpus: parseProvided(sample.gpus, 'gpus', parseGpus),
+    host: parseProvided(sample.host, 'host', parseHost)
+  };
+}
+
+/** Read one text frame. Unknown kinds are told apart so that a newer server can say more to newer panels. */
+export function parseFrame(text: string): Frame {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new FrameError('The server sent a frame that is not JSON; reload the page.');
+  }
+  const frame = fields(value, 'envelope');
+  if (frame.version !== STREAM_VERSION) {
+    throw new FrameError(
+      `The server speaks version ${String(frame.version)} of the stream and this panel version ` +
+        `${STREAM_VERSION}: reload the page to get the panel that belongs to the server.`
+    );
+  }
+  switch (frame.kind) {
+    case 'hello':
+      return {
+        kind: 'hello',
+        hz: numberOrNull(frame.hz) ?? 1,
+        historySeconds: numberOrNull(frame.history_seconds) ?? 600,
+        note: textOrNull(frame.note)
+      };
+    case 'history':
+      return { kind: 'history', samples: Array.isArray(frame.samples) ? frame.samples.map(parseSample) : [] };
+    case 'sample':
+      return { kind: 'sample', sample: parseSample(frame) };
+    default:
+      return { kind: 'unknown' };
+  }
+}

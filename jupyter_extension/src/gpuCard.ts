@@ -1,0 +1,63 @@
+import { Card, type ICardText } from './card';
+import type { IChartData } from './chart';
+import { percent, share, usedOfTotal } from './format';
+import type { IGpu } from './frames';
+import { gpuAt, type IRow } from './history';
+import type { IPalette } from './palette';
+
+// https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html
+const UTILIZATION =
+  'The share of the last moments in which at least one kernel ran on this GPU. ' +
+  '100 % does not mean that all of the GPU was busy.';
+const MEMORY =
+  'All memory in use on this GPU, by every process and the driver, in GiB (1024³ bytes) as the driver counts it.';
+
+/** Utilisation and memory of one GPU. */
+export class GpuCard extends Card {
+  constructor(
+    private readonly _gpu: IGpu,
+    palette: () => IPalette
+  ) {
+    super(
+      {
+        title: `GPU ${_gpu.index}`,
+        subtitle: _gpu.name,
+        busy: 'Utilisation',
+        busyMeaning: UTILIZATION,
+        memory: 'Memory',
+        memoryMeaning: MEMORY
+      },
+      palette
+    );
+  }
+
+  protected columns(rows: IRow[]): IChartData {
+    const gpus = rows.map(row => gpuAt(row, this._gpu.key));
+    return {
+      times: rows.map(row => row.time),
+      busy: gpus.map(gpu => gpu?.utilizationPercent ?? null),
+      memory: gpus.map(gpu => (gpu === null ? null : share(gpu.memoryUsedBytes, gpu.memoryTotalBytes)))
+    };
+  }
+
+  protected describe(row: IRow): ICardText {
+    const gpu = gpuAt(row, this._gpu.key);
+    if (gpu === null || gpu.lost !== null) {
+      return { busy: '–', busyNote: '', memory: '–', memoryNote: '' };
+    }
+    return {
+      busy: percent(gpu.utilizationPercent),
+      busyNote: gpu.notReported.utilization_percent ?? '',
+      memory: usedOfTotal(gpu.memoryUsedBytes, gpu.memoryTotalBytes),
+      memoryNote: gpu.notReported.memory_used_bytes ?? ''
+    };
+  }
+
+  protected fault(newest: IRow): string | null {
+    const gpu = gpuAt(newest, this._gpu.key);
+    if (gpu === null) {
+      return 'The driver no longer lists this GPU.';
+    }
+    return gpu.lost === null ? null : `Lost. ${gpu.lost}`;
+  }
+}

@@ -1,0 +1,134 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { FrameError, parseFrame, type Frame } from './frames';
+
+/** How the stream is doing; every state but `live` and `connecting` has one sentence for the reader. */
+export type StreamState = { kind: 'connecting' } | { kind: 'live' } | { kind: 'broken'; sentence: string };
+
+const SAMPLES_PER_SECOND = 1;
+/** A socket that says nothing for this long is taken for dead (a laptop slept, a proxy dropped it). */
+const SILENCE_MS = 15_000;
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 60_000;
+
+const LOST =
+  'Disconnected from the server. The charts keep what was measured; the panel reconnects by itself.';
+const MISSING =
+  'The server part of this panel is missing (404). Install multigpu-llm-workshop in the environment that runs ' +
+  'JupyterLab, then restart the server; “jupyter server extension list” should name workshop_monitor.';
+const REFUSED = 'The server refused this panel (403). Log in to Jupyter again, then reload the page.';
+const BLOCKED =
+  'The server answers, but its websocket does not open: a proxy on the way may not let websockets through. ' +
+  'Ask whoever runs it to allow them for Jupyter.';
+
+/** The one websocket of this page. Reconnects with a back-off that doubles from one second to a minute. */
+export class Stream {
+  private _socket: WebSocket | null = null;
+  private _timer: number | undefined;
+  private _retryMs = FIRST_RETRY_MS;
+  private _disposed = false;
+
+  constructor(
+    private readonly _settings: ServerConnection.ISettings,
+    private readonly _onFrame: (frame: Frame) => void,
+    private readonly _onState: (state: StreamState) => void
+  ) {}
+
+  /** Open the socket now, whatever the back-off says. */
+  connect(): void {
+    this._close();
+    if (this._disposed) {
+      return;
+    }
+    this._onState({ kind: 'connecting' });
+    const socket = new this._settings.WebSocket(this._url());
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+    };
+    socket.onmessage = event => this._receive(String(event.data));
+    socket.onclose = () => void this._lost(socket, opened);
+    this._socket = socket;
+    this._watch();
+  }
+
+  dispose(): void {
+    this._disposed = true;
+    this._close();
+  }
+
+  /** As Lab addresses its own sockets: the token travels in the query only where Lab itself would put it. */
+  private _url(): string {
+    const { wsUrl, token, appendToken } = this._settings;
+    const url = `${URLExt.join(wsUrl, 'workshop-monitor/stream')}?hz=${SAMPLES_PER_SECOND}`;
+    return appendToken && token !== '' ? `${url}&token=${encodeURIComponent(token)}` : url;
+  }
+
+  private _receive(text: string): void {
+    try {
+      const frame = parseFrame(text);
+      this._watch();
+      this._retryMs = FIRST_RETRY_MS;
+      this._onState({ kind: 'live' });
+      this._onFrame(frame);
+    } catch (error) {
+      if (!(error instanceof FrameError)) {
+        throw error;
+      }
+      this._close();
+      this._retryLater(error.message);
+    }
+  }
+
+  private async _lost(socket: WebSocket, opened: boolean): Promise<void> {
+    if (socket !== this._socket) {
+      return;
+    }
+    this._close();
+    const sentence = opened ? LOST : await this._diagnose();
+    if (this._socket === null && !this._disposed) {
+      this._retryLater(sentence);
+    }
+  }
+
+  /** A browser hides why a websocket did not open, so ask the same server in plain HTTP. */
+  private async _diagnose(): Promise<string> {
+    const url = URLExt.join(this._settings.baseUrl, 'workshop-monitor/snapshot');
+    try {
+      const response = await ServerConnection.makeRequest(url, {}, this._settings);
+      if (response.ok) {
+        return BLOCKED;
+      }
+      return response.status === 404 ? MISSING : [401, 403].includes(response.status) ? REFUSED : LOST;
+    } catch {
+      return LOST;
+    }
+  }
+
+  private _retryLater(sentence: string): void {
+    this._onState({ kind: 'broken', sentence });
+    // Up to a quarter more, so that a class of readers does not come back in the same instant.
+    const delay = this._retryMs * (1 + Math.random() / 4);
+    this._retryMs = Math.min(2 * this._retryMs, LAST_RETRY_MS);
+    this._timer = window.setTimeout(() => this.connect(), delay);
+  }
+
+  private _watch(): void {
+    window.clearTimeout(this._timer);
+    this._timer = window.setTimeout(() => {
+      this._close();
+      this._retryLater(LOST);
+    }, SILENCE_MS);
+  }
+
+  private _close(): void {
+    window.clearTimeout(this._timer);
+    this._timer = undefined;
+    const socket = this._socket;
+    this._socket = null;
+    if (socket !== null) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+  }
+}
