@@ -1,0 +1,108 @@
+"""A config.json, read field by field, without torch or transformers.
+
+A family names the fields that every published config states (``require``) and gives the default of its
+transformers config class for those that published configs leave out: Gemma 3 states neither ``head_dim``
+nor ``layer_types``, and a reader who takes hidden size / heads instead is wrong by up to a factor of 20.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop_utils.errors import WorkshopError
+
+# What every published decoder config states; a transformers default for these would be another model's shape.
+SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The fields of one config.json; ``name`` is the model's, ``where`` says in messages which file it is."""
+
+    fields: Mapping[str, object]
+    name: str
+    where: str
+    prefix: str = ""
+
+    def require(self, *names: str) -> None:
+        """Raise WorkshopError that names every one of ``names`` that the file lacks."""
+        missing = [self.prefix + name for name in names if self.fields.get(name) is None]
+        if missing:
+            raise WorkshopError(
+                f"{self.where} lacks {', '.join(missing)}; use the config.json published with the model."
+            )
+
+    def integer(self, name: str, default: int | None = None, minimum: int = 1) -> int:
+        """Return a whole number of at least ``minimum``; null counts as absent."""
+        value = self.fields.get(name)
+        if value is None:
+            value = default
+        if value is None:
+            self.require(name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise self._wrong(name, value, f"a whole number of at least {minimum}")
+        return value
+
+    def nullable_integer(self, name: str, default: int | None) -> int | None:
+        """Return a whole number, ``default`` where the field is absent, None where the file says null."""
+        if name not in self.fields:
+            return default
+        return None if self.fields[name] is None else self.integer(name)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self._wrong(name, value, "true or false")
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(name, value, "a text")
+        return value
+
+    def dtype(self) -> str | None:
+        """Return the precision of the published weights; older configs call it torch_dtype."""
+        return self.text("dtype") or self.text("torch_dtype")
+
+    def words(self, name: str) -> tuple[str, ...] | None:
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise self._wrong(name, value, "a list of texts")
+        return tuple(value)
+
+    def section(self, name: str) -> "Config":
+        """Return a nested configuration such as ``text_config``."""
+        self.require(name)
+        value = self.fields[name]
+        if not isinstance(value, dict):
+            raise self._wrong(name, value, "an object")
+        return Config(value, self.name, self.where, f"{self.prefix}{name}.")
+
+    def _wrong(self, name: str, value: object, wanted: str) -> WorkshopError:
+        shown = json.dumps(value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        return WorkshopError(
+            f"{self.where} has {self.prefix}{name} = {shown}, and it must be {wanted}; correct config.json."
+        )
+
+
+def read_json_object(file: Path) -> dict[str, object]:
+    """Return the object in a JSON file; WorkshopError if it cannot be read or is not one."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorkshopError(
+            f"{file} cannot be read ({error.strerror}); name a readable config.json."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise WorkshopError(f"{file} is not JSON ({reason}); copy the model's config.json again.") from error
+    if not isinstance(value, dict):
+        raise WorkshopError(f"{file} is JSON but not an object; copy the model's config.json again.")
+    return value

@@ -1,0 +1,130 @@
+"""Exact parameter counts, by part: the sum over the tensors that transformers builds, tied weights once.
+
+Checked against models built by transformers on torch's meta device (``tests/models/test_meta_device.py``).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from workshop_utils.models.architecture import (
+    Architecture,
+    Attention,
+    DenseMlp,
+    Experts,
+    LatentAttention,
+    Layer,
+)
+
+PARTS = ("embedding", "attention", "mlp", "experts", "shared_experts", "router", "norms", "head", "vision")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCounts:
+    """Parameters of a model.
+
+    ``by_part``: parts that the model has, in the order of ``PARTS``; a tied head counts as embedding.
+    ``quantizable``: of those, the weight matrices inside the layers, which quantised formats store in fewer
+    bits; biases, norms, router, embedding, head and image tower stay as they are.
+    ``active``: what one token passes through: all but the experts that its router leaves out.
+    """
+
+    by_part: dict[str, int]
+    quantizable: dict[str, int]
+    active: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_part.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some parameters of one part: its weight ``matrices``, and ``others`` such as biases and norms."""
+
+    part: str
+    matrices: int = 0
+    others: int = 0
+
+
+def count_parameters(architecture: Architecture) -> ParameterCounts:
+    """Return exact parameter counts of the whole model, image tower included."""
+    totals: Counter[str] = Counter()
+    quantizable: Counter[str] = Counter()
+    idle = 0
+    for layer, copies in Counter(architecture.layers).items():
+        for piece in layer_pieces(layer, architecture.hidden_size):
+            totals[piece.part] += copies * (piece.matrices + piece.others)
+            quantizable[piece.part] += copies * piece.matrices
+        if layer.experts:
+            experts = expert_pieces(layer.experts, architecture.hidden_size)[0]
+            share = layer.experts.routed - layer.experts.active
+            idle += copies * (experts.matrices + experts.others) * share // layer.experts.routed
+    embedding = architecture.vocabulary_size * architecture.hidden_size
+    totals["embedding"] = embedding
+    totals["norms"] += architecture.hidden_size  # the final norm
+    totals["head"] = 0 if architecture.tied_embeddings else embedding
+    totals["vision"] = architecture.vision.parameters if architecture.vision else 0
+    by_part = {part: totals[part] for part in PARTS if totals[part]}
+    return ParameterCounts(
+        by_part=by_part,
+        quantizable={part: quantizable[part] for part in PARTS if quantizable[part]},
+        active=sum(by_part.values()) - idle,
+    )
+
+
+def layer_pieces(layer: Layer, hidden: int) -> Iterator[Piece]:
+    """Yield the parameters of one decoder layer."""
+    yield from attention_pieces(layer.attention, hidden)
+    if layer.mlp:
+        yield mlp_piece(layer.mlp, hidden)
+    if layer.experts:
+        yield from expert_pieces(layer.experts, hidden)
+    yield Piece("norms", others=layer.norms * hidden)
+
+
+def attention_pieces(attention: Attention | LatentAttention, hidden: int) -> tuple[Piece, ...]:
+    """Return projections with biases, and the norms inside attention."""
+    if isinstance(attention, LatentAttention):
+        return latent_attention_pieces(attention, hidden)
+    query = attention.heads * attention.head_dim
+    key = attention.kv_heads * attention.head_dim
+    incoming = query + (key if attention.keys_are_values else 2 * key)
+    biases = (incoming if attention.qkv_bias else 0) + (hidden if attention.output_bias else 0)
+    sinks = attention.heads if attention.sinks else 0
+    return (
+        Piece("attention", matrices=hidden * incoming + query * hidden, others=biases + sinks),
+        Piece("norms", others=2 * attention.head_dim if attention.qk_norm else 0),
+    )
+
+
+def latent_attention_pieces(attention: LatentAttention, hidden: int) -> tuple[Piece, ...]:
+    """Return the low-rank projections of multi-head latent attention, and the norms between them."""
+    query_width = attention.heads * (attention.plain_dim + attention.rotary_dim)
+    rank = attention.query_rank
+    query = rank * (hidden + query_width) if rank else hidden * query_width
+    down = hidden * (attention.kv_rank + attention.rotary_dim)
+    up = attention.kv_rank * attention.heads * (attention.plain_dim + attention.value_dim)
+    output = attention.heads * attention.value_dim * hidden
+    # With biases: on the two projections down, and on the output.
+    biases = (rank or 0) + attention.kv_rank + attention.rotary_dim + hidden if attention.bias else 0
+    return (
+        Piece("attention", matrices=query + down + up + output, others=biases),
+        Piece("norms", others=(rank or 0) + attention.kv_rank),
+    )
+
+
+def mlp_piece(mlp: DenseMlp, hidden: int) -> Piece:
+    """Return gate, up and down projections."""
+    return Piece("mlp", matrices=3 * hidden * mlp.width, others=2 * mlp.width + hidden if mlp.bias else 0)
+
+
+def expert_pieces(experts: Experts, hidden: int) -> tuple[Piece, ...]:
+    """Return the routed experts first, then the shared ones and the router."""
+    matrices = 3 * hidden * experts.width
+    biases = 2 * experts.width + hidden if experts.bias else 0
+    return (
+        Piece("experts", matrices=experts.routed * matrices, others=experts.routed * biases),
+        Piece("shared_experts", matrices=experts.shared * matrices),
+        Piece("router", others=hidden * experts.routed + experts.router_extra),
+    )

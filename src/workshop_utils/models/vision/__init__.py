@@ -1,0 +1,1 @@
+"""Image towers: each file counts the parameters of one, from its ``vision_config``."""
