@@ -81,7 +81,7 @@ class DenseMlp:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """Mixture of experts: a token passes ``active`` of ``routed`` gated MLPs of ``width``, and all ``shared``.
+    """A token passes ``active`` of ``routed`` gated MLPs of ``width``, and every ``shared`` one.
 
     ``router_extra`` counts what a router has beside its ``hidden × routed`` matrix (biases, scales).
     """

@@ -86,6 +86,6 @@ def unknown_model(model: str) -> WorkshopError:
         f"did you mean {', '.join(suggestions)}" if close else f"the catalogue has {', '.join(suggestions)}"
     )
     return WorkshopError(
-        f"no model is called {model!r} in the catalogue, on disk or in the Hugging Face cache {hub_folder()}; "
+        f"no model {model!r} in the catalogue, on disk or in the Hugging Face cache {hub_folder()}; "
         f"{hint}, and a folder with a config.json works too."
     )

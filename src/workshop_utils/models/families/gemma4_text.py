@@ -18,8 +18,8 @@ def read(config: Config) -> Architecture:
     for name, default in (("hidden_size_per_layer_input", 256), ("num_kv_shared_layers", 0)):
         if config.integer(name, default, minimum=0):
             raise WorkshopError(
-                f"{config.where} has {config.prefix}{name} = {config.integer(name, default)} (Gemma 4 E2B, E4B), "
-                "which is not counted yet; choose another Gemma, for example gemma-4-26b-a4b."
+                f"{config.where} has {config.prefix}{name} = {config.integer(name, default)} (as in E2B and "
+                "E4B), which is not counted yet; choose another Gemma, for example gemma-4-26b-a4b."
             )
     default_types = every(6, config.integer("num_hidden_layers"))
     # The config class forces the last layer to attend to everything.

@@ -13,7 +13,7 @@ def read(config: Config) -> Architecture:
     config.require(*SHAPE, "moe_intermediate_size", "num_experts", "num_experts_per_tok")
     if config.fields.get("mlp_only_layers"):
         raise WorkshopError(
-            f"{config.where} has mlp_only_layers, which no published Qwen3-MoE uses and which is not counted; "
+            f"{config.where} has mlp_only_layers, which no published Qwen3 uses and which is not counted; "
             "give a published config.json."
         )
     slides = config.flag("use_sliding_window", False)

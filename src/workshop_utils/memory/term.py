@@ -1,0 +1,26 @@
+"""One line of an estimate."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Certainty = Literal["exact", "measured", "assumed"]
+Kind = Literal["weights", "kv_cache", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Some bytes on one GPU, with the formula in words, its source, and how sure it is.
+
+    ``kind``: weights and kv_cache live in the framework's allocator; process is outside it (driver, CUDA
+    context), where only NVML sees it.
+    """
+
+    name: str
+    kind: Kind
+    bytes: int
+    formula: str
+    source: str
+    certainty: Certainty
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
