@@ -1,0 +1,38 @@
+"""The extension as Jupyter Server loads it: one sampler, three read-only routes, a clean end."""
+
+import asyncio
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+
+from workshop_monitor.broadcast import Broadcast
+from workshop_monitor.handlers import SETTING, HistoryHandler, SnapshotHandler, StreamHandler
+from workshop_utils.monitor.sampler import Sampler
+
+
+class WorkshopMonitor(ExtensionApp):  # type: ignore[misc]
+    """Adds ``workshop-monitor/…`` under the server's base URL. Nothing is sampled until somebody looks."""
+
+    name = "workshop_monitor"
+
+    def initialize_settings(self) -> None:
+        """Make the sampler that all handlers of this server share."""
+        self.settings[SETTING] = Broadcast(Sampler())
+
+    def initialize_handlers(self) -> None:
+        """Register the routes; Jupyter puts the base URL before them."""
+        self.handlers.extend(
+            [
+                ("workshop-monitor/stream", StreamHandler),
+                ("workshop-monitor/snapshot", SnapshotHandler),
+                ("workshop-monitor/history", HistoryHandler),
+            ]
+        )
+
+    async def stop_extension(self) -> None:
+        """End the sampling thread, without holding up the event loop while a driver call blocks."""
+        await asyncio.to_thread(self.settings[SETTING].sampler.stop)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    return [{"module": "workshop_monitor", "app": WorkshopMonitor}]

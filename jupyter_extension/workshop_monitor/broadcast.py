@@ -1,0 +1,53 @@
+"""From the sampler's thread to the sockets: one hop to the event loop a tick for all of them."""
+
+import asyncio
+import contextlib
+from typing import Protocol
+
+from workshop_utils.monitor.sampler import Sampler, Subscription
+
+
+class Client(Protocol):
+    """A socket that can be sent to."""
+
+    def is_ready(self) -> bool:
+        """Tell whether the last frame has left."""
+
+    def send(self, frame: str) -> None:
+        """Send a frame without waiting for it to leave."""
+
+
+class Broadcast:
+    """Shares one sampler among the clients of one event loop. All but ``_wake`` runs on that loop.
+
+    A slow client has one frame on its way and one in its subscription's slot: it misses the frames between
+    and holds up nobody.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self._clients: dict[Client, Subscription] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def join(self, client: Client, hz: float) -> None:
+        """Send samples to the client at its rate from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._clients[client] = self.sampler.subscribe(hz, self._wake)
+
+    def leave(self, client: Client) -> None:
+        """Send nothing more to the client; it may have left already."""
+        subscription = self._clients.pop(client, None)
+        if subscription is not None:
+            subscription.close()
+
+    def _wake(self) -> None:
+        """Run in the sampler's thread."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: the server is going down
+                loop.call_soon_threadsafe(self._flush)
+
+    def _flush(self) -> None:
+        for client, subscription in list(self._clients.items()):
+            if client.is_ready() and (sample := subscription.take()) is not None:
+                client.send(sample.frame)

@@ -1,0 +1,237 @@
+"""One thread reads the machine for everybody; readers share its newest sample and the last ten minutes.
+
+A reader never waits for the driver: NVML is called in the thread only, at the fastest rate that anyone asked
+for (1 Hz if nobody asked for more), and each subscriber gets samples at its own rate. When nobody has looked
+for ten minutes the thread lets the driver go and sleeps without a time-out, so it costs nothing; the next
+look wakes it, and the pause stays a gap in the history.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from workshop_utils.hardware.nvml import GpuReading, Nvml
+from workshop_utils.hardware.reading import Reading
+from workshop_utils.monitor.host import Host, HostReading
+
+LOG = logging.getLogger(__name__)
+STREAM_VERSION = 1
+HISTORY_HZ = 1.0
+HISTORY_SECONDS = 600
+SLEEP_AFTER_SECONDS = 600.0
+FASTEST_HZ = 10.0
+SLOWEST_HZ = 0.2
+# A rate needs two readings: the time between them when the thread wakes up.
+PRIMING_SECONDS = 0.1
+FRESH_SECONDS = 3.0
+
+T = TypeVar("T")
+
+
+class Probe(Protocol[T]):
+    """Something that the thread reads; ``close`` forgets counters and releases the driver."""
+
+    def read(self) -> Reading[T]:
+        """Read now. Called by the sampler's thread only."""
+
+    def close(self) -> None:
+        """Let go; the next ``read`` starts afresh."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment. ``time`` is seconds since 1970, ``ticks`` the monotonic clock, which never jumps."""
+
+    time: float
+    ticks: float
+    gpus: Reading[tuple[GpuReading, ...]]
+    host: Reading[HostReading]
+
+    @cached_property
+    def frame(self) -> str:
+        """The sample as a JSON frame of the stream, encoded once for all clients."""
+        envelope = {"version": STREAM_VERSION, "kind": "sample", "time": round(self.time, 3)}
+        return json.dumps(envelope | {"gpus": self.gpus, "host": self.host}, default=vars)
+
+
+class Subscription:
+    """A slot for one sample: a reader that falls behind finds the newest and misses those between."""
+
+    def __init__(self, hz: float, wake: Callable[[], None], close: Callable[["Subscription"], None]) -> None:
+        self.hz = hz
+        self.wake = wake
+        self._close = close
+        self._sample: Sample | None = None
+        self._due = float("-inf")
+
+    def offer(self, sample: Sample, tick_seconds: float) -> bool:
+        """Take the sample if this reader's turn has come, to within half a tick of the thread."""
+        slack = tick_seconds / 2
+        if sample.ticks < self._due - slack:
+            return False
+        self._due = max(self._due, sample.ticks - slack) + 1 / self.hz
+        self._sample = sample
+        return True
+
+    def take(self) -> Sample | None:
+        """Return the newest sample not taken yet, or None. Never waits."""
+        sample, self._sample = self._sample, None
+        return sample
+
+    def close(self) -> None:
+        """Ask for no more samples."""
+        self._close(self)
+
+
+class Sampler:
+    """The one sampling thread of a process; started by the first look, ended by ``stop``. Thread-safe."""
+
+    def __init__(
+        self,
+        gpus: Probe[tuple[GpuReading, ...]] | None = None,
+        host: Probe[HostReading] | None = None,
+        sleep_after_seconds: float = SLEEP_AFTER_SECONDS,
+    ) -> None:
+        self._gpus = gpus or Nvml()
+        self._host = host or Host()
+        self._sleep_after = sleep_after_seconds
+        self._condition = threading.Condition()
+        self._history: deque[Sample] = deque()
+        self._latest: Sample | None = None
+        self._subscriptions: list[Subscription] = []
+        self._looked_at = float("-inf")
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        self._logged: set[str] = set()
+
+    def latest(self, wait_seconds: float = 5.0) -> Sample | None:
+        """Return a sample younger than three seconds; waits for one when the thread was asleep.
+
+        None when none came in time (a driver call that hangs) or after ``stop``. With ``wait_seconds=0`` it
+        never waits, so an event loop may call it.
+        """
+        with self._condition:
+            self._look()
+            self._condition.wait_for(lambda: self._stopped or self._is_fresh(), wait_seconds)
+            return self._latest if self._is_fresh() else None
+
+    def history(self, seconds: float = HISTORY_SECONDS) -> tuple[Sample, ...]:
+        """Return the samples of the last ``seconds`` at 1 Hz, oldest first, with gaps where nobody looked."""
+        with self._condition:
+            self._look()
+            since = time.monotonic() - seconds
+            return tuple(sample for sample in self._history if sample.ticks >= since)
+
+    def subscribe(self, hz: float, wake: Callable[[], None]) -> Subscription:
+        """Ask for samples at ``hz`` (0.2 to 10) until the subscription is closed.
+
+        The thread calls ``wake`` when something may be taken, once a tick even if many subscriptions share
+        it; it must return at once and not raise. Raises ValueError for a rate outside the range.
+        """
+        if not SLOWEST_HZ <= hz <= FASTEST_HZ:
+            raise ValueError(f"hz={hz} is outside {SLOWEST_HZ} to {FASTEST_HZ}")
+        subscription = Subscription(hz, wake, self._unsubscribe)
+        with self._condition:
+            self._subscriptions.append(subscription)
+            self._look()
+        return subscription
+
+    def stop(self) -> None:
+        """End the thread and let the driver go; waits up to five seconds for a driver call that blocks."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(5.0)
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        with self._condition:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+                self._looked_at = time.monotonic()
+
+    def _look(self) -> None:
+        """Note that somebody looks. The caller holds the lock."""
+        self._looked_at = time.monotonic()
+        if self._thread is None and not self._stopped:
+            self._thread = threading.Thread(target=self._run, name="workshop-sampler", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
+
+    def _is_fresh(self) -> bool:
+        return self._latest is not None and time.monotonic() - self._latest.ticks < FRESH_SECONDS
+
+    def _is_watched(self) -> bool:
+        return bool(self._subscriptions) or time.monotonic() - self._looked_at < self._sleep_after
+
+    def _tick_seconds(self) -> float:
+        return 1 / max([HISTORY_HZ, *(subscription.hz for subscription in self._subscriptions)])
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopped or self._is_watched())
+                if self._stopped:
+                    return
+            self._sample_while_watched()
+
+    def _sample_while_watched(self) -> None:
+        """From waking up to falling asleep."""
+        self._read()
+        tick = time.monotonic() - self._tick_seconds() + PRIMING_SECONDS
+        while (seconds := self._wait_for_next(tick)) is not None:
+            # On the beat; after a driver call that took longer than a tick, from now on, without a burst.
+            tick = max(tick + seconds, time.monotonic() - seconds)
+            self._publish(self._read(), seconds)
+        self._gpus.close()
+        self._host.close()
+
+    def _wait_for_next(self, tick: float) -> float | None:
+        """Sleep to the next tick, which a new and faster subscriber brings forward; None ends it."""
+        with self._condition:
+            while self._is_watched() and not self._stopped:
+                seconds = self._tick_seconds()
+                remaining = tick + seconds - time.monotonic()
+                if remaining <= 0:
+                    return seconds
+                self._condition.wait(remaining)
+        return None
+
+    def _read(self) -> Sample:
+        gpus: Reading[Any] = self._guard("GPUs", self._gpus.read)
+        host: Reading[Any] = self._guard("CPU and memory", self._host.read)
+        return Sample(time.time(), time.monotonic(), gpus, host)
+
+    def _guard(self, what: str, read: Callable[[], Reading[Any]]) -> Reading[Any]:
+        """One provider that fails in a way nobody thought of hides no other."""
+        try:
+            return read()
+        except Exception as error:
+            reason = f"The {what} could not be read ({type(error).__name__}: {error}); please report this."
+            if reason not in self._logged:
+                self._logged.add(reason)
+                LOG.exception("%s", reason)
+            return Reading.missing(reason)
+
+    def _publish(self, sample: Sample, tick_seconds: float) -> None:
+        with self._condition:
+            self._latest = sample
+            self._remember(sample)
+            due = [each for each in self._subscriptions if each.offer(sample, tick_seconds)]
+            self._condition.notify_all()
+        for wake in {each.wake for each in due}:
+            wake()
+
+    def _remember(self, sample: Sample) -> None:
+        """Keep one sample a second (a tenth early is in time) and forget what is older than the history."""
+        if not self._history or sample.ticks - self._history[-1].ticks >= 0.9 / HISTORY_HZ:
+            self._history.append(sample)
+        while self._history[0].ticks < sample.ticks - HISTORY_SECONDS:
+            self._history.popleft()
