@@ -32,7 +32,7 @@ export abstract class Card {
   private readonly _title: HTMLElement;
   private readonly _subtitle: HTMLElement;
   private readonly _fault: HTMLElement;
-  private readonly _figure: HTMLElement;
+  private readonly _readings: HTMLElement;
   private readonly _busy: Reading;
   private readonly _memory: Reading;
   private readonly _chart: Chart;
@@ -53,13 +53,16 @@ export abstract class Card {
     this._fault.hidden = true;
     this._busy = new Reading('busy', labels.busy, labels.busyMeaning);
     this._memory = new Reading('memory', labels.memory, labels.memoryMeaning);
-    const readings = element('dl', 'wm-readings');
-    readings.append(this._busy.node, this._memory.node);
-    this._figure = element('div', 'wm-chart');
-    this._figure.setAttribute('role', 'img');
-    this._figure.setAttribute('aria-label', `${labels.title}: ${labels.busy} and ${labels.memory}, last ten minutes`);
-    this.node.append(heading, this._fault, readings, this._figure);
-    this._chart = new Chart(this._figure, palette, row => this._hover(row));
+    this._readings = element('dl', 'wm-readings');
+    this._readings.append(this._busy.node, this._memory.node);
+    const figure = element('div', 'wm-chart');
+    figure.setAttribute('role', 'img');
+    figure.setAttribute(
+      'aria-label',
+      `${labels.title}: ${labels.busy} and ${labels.memory}, last ten minutes`
+    );
+    this.node.append(heading, this._fault, this._readings, figure);
+    this._chart = new Chart(figure, palette, row => this._hover(row));
   }
 
   /** Show these rows; the text is that of the newest, or of the one under the pointer. */
@@ -100,6 +103,8 @@ export abstract class Card {
     this._fault.hidden = fault === null;
     setText(this._fault, fault ?? '');
     this.node.classList.toggle('wm-is-lost', fault !== null);
+    // A lost GPU has a past to point at, but nothing to say about now.
+    this._readings.hidden = fault !== null && row === newest;
     const text = this.describe(row);
     this._busy.show(text.busy, text.busyNote);
     this._memory.show(text.memory, text.memoryNote);

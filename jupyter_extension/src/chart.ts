@@ -11,8 +11,8 @@ export interface IChartData {
 }
 
 const HEIGHT = 88;
-/** Room for “100” left of the plot, in CSS pixels. */
-const Y_AXIS_WIDTH = 28;
+/** Room for “100%” left of the plot, in CSS pixels. */
+const Y_AXIS_WIDTH = 36;
 const X_AXIS_HEIGHT = 18;
 
 /** Every chart of the panel shows the same moment under the pointer. */
@@ -80,14 +80,22 @@ export class Chart {
         y: { range: [0, 100] }
       },
       axes: [
-        { ...axis, size: X_AXIS_HEIGHT, gap: 3, space: 56, values: (_plot, splits) => splits.map(hourMinute) },
-        { ...axis, size: Y_AXIS_WIDTH, gap: 4, splits: [0, 50, 100] }
+        {
+          ...axis,
+          size: X_AXIS_HEIGHT,
+          gap: 3,
+          space: 56,
+          values: (_plot, splits) => splits.map(hourMinute)
+        },
+        {
+          ...axis,
+          size: Y_AXIS_WIDTH,
+          gap: 4,
+          splits: () => [0, 50, 100],
+          values: (_plot, splits) => splits.map(y => `${y}%`)
+        }
       ],
-      series: [
-        {},
-        this._line(() => palette().busy, true),
-        this._line(() => palette().memory, false)
-      ],
+      series: [{}, this._line(() => palette().busy, true), this._line(() => palette().memory, false)],
       hooks: { setCursor: [plot => onHover(plot.cursor.idx ?? null)] }
     };
   }

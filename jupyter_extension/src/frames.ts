@@ -110,7 +110,10 @@ function parseProvided<T>(value: unknown, name: string, parse: (data: unknown) =
   if (provided.status === 'ok') {
     return { data: parse(provided.data), error: null };
   }
-  return { data: null, error: textOrNull(provided.error) ?? `The server gives no reason why ${name} is missing.` };
+  return {
+    data: null,
+    error: textOrNull(provided.error) ?? `The server gives no reason why ${name} is missing.`
+  };
 }
 
 function parseGpus(value: unknown): IGpu[] {

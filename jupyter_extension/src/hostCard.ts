@@ -5,7 +5,8 @@ import type { IHost } from './frames';
 import type { IRow } from './history';
 import type { IPalette } from './palette';
 
-const CPU = 'Processor time that this job uses, as a share of all the cores it may use: 100 % is every one of them.';
+const CPU =
+  'Processor time that this job uses, as a share of all the cores it may use: 100 % is every one of them.';
 const MEMORY = 'Main memory that this job uses, and how much it may use before the system ends it.';
 
 function hostAt(row: IRow): IHost | null {
@@ -17,8 +18,8 @@ export class HostCard extends Card {
   constructor(palette: () => IPalette) {
     super(
       {
-        title: 'This job',
-        subtitle: 'CPU and main memory',
+        title: 'CPU and main memory',
+        subtitle: '',
         busy: 'CPU',
         busyMeaning: CPU,
         memory: 'Memory',

@@ -8,15 +8,15 @@ export interface IPalette {
   font: string;
 }
 
-/** Read the colours that `style/base.css` derives from Lab's theme variables for elements inside `node`. */
-export function readPalette(node: HTMLElement): IPalette {
-  const style = getComputedStyle(node);
+/** Read the colours that `style/base.css` derives from Lab's theme variables. */
+export function readPalette(): IPalette {
+  const style = getComputedStyle(document.documentElement);
   const read = (name: string): string => style.getPropertyValue(name).trim();
   return {
     busy: read('--wm-busy'),
     memory: read('--wm-memory'),
     text: read('--jp-ui-font-color2'),
     grid: read('--jp-border-color2'),
-    font: `10px ${style.fontFamily}`
+    font: `10px ${read('--jp-ui-font-family')}`
   };
 }

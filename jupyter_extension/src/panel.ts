@@ -85,12 +85,12 @@ export class MonitorPanel extends Widget {
       heading,
       this._gpuNotice.node,
       this._gpuList,
-      element('h2', 'wm-heading', 'Host'),
+      element('h2', 'wm-heading', 'This job'),
       this._hostCard.node
     );
   }
 
-  private readonly _colours = (): IPalette => (this._palette ??= readPalette(this.node));
+  private readonly _colours = (): IPalette => (this._palette ??= readPalette());
 
   private _receive(frame: Frame): void {
     if (frame.kind === 'hello') {
@@ -132,7 +132,9 @@ export class MonitorPanel extends Widget {
       return;
     }
     this._drawGpus(rows);
-    this._gpuNotice.say(latest.gpus.error ?? (latest.gpus.data?.length === 0 ? 'This machine has no GPU.' : null));
+    this._gpuNotice.say(
+      latest.gpus.error ?? (latest.gpus.data?.length === 0 ? 'This machine has no GPU.' : null)
+    );
     this._hostCard.draw(rows, this._history.windowSeconds);
   }
 

@@ -1,0 +1,76 @@
+import { strict as assert } from 'node:assert';
+import { test } from 'node:test';
+import { FrameError, parseFrame } from '../src/frames';
+
+const GPU = {
+  index: 1,
+  uuid: 'GPU-b',
+  name: 'NVIDIA H200',
+  status: 'ok',
+  error: null,
+  utilization_percent: null,
+  memory_used_bytes: 1,
+  memory_total_bytes: 2,
+  not_reported: { utilization_percent: 'Not Supported' }
+};
+
+function sample(
+  gpus: unknown,
+  host: unknown = { status: 'unavailable', error: 'No psutil.', data: null }
+): string {
+  return JSON.stringify({ version: 1, kind: 'sample', time: 10, gpus, host });
+}
+
+function parseSample(text: string) {
+  const frame = parseFrame(text);
+  assert.equal(frame.kind, 'sample');
+  return (frame as Extract<typeof frame, { kind: 'sample' }>).sample;
+}
+
+test('a field that is not reported is null with its reason', () => {
+  const gpu = parseSample(sample({ status: 'ok', error: null, data: [GPU] })).gpus.data?.[0];
+  assert.equal(gpu?.utilizationPercent, null);
+  assert.equal(gpu?.notReported.utilization_percent, 'Not Supported');
+  assert.equal(gpu?.memoryTotalBytes, 2);
+  assert.equal(gpu?.lost, null);
+});
+
+test('a lost GPU keeps its identity and says why', () => {
+  const lost = { ...GPU, status: 'lost', error: 'GPU is lost.' };
+  const gpu = parseSample(sample({ status: 'ok', error: null, data: [lost] })).gpus.data?.[0];
+  assert.equal(gpu?.lost, 'GPU is lost.');
+  assert.equal(gpu?.key, 'GPU-b');
+});
+
+test('one provider that fails hides no other', () => {
+  const read = parseSample(sample({ status: 'unavailable', error: 'No driver.', data: null }));
+  assert.deepEqual(read.gpus, { data: null, error: 'No driver.' });
+  assert.deepEqual(read.host, { data: null, error: 'No psutil.' });
+});
+
+test('hello and history are read', () => {
+  const hello = parseFrame('{"version":1,"kind":"hello","hz":2,"history_seconds":60,"note":"Slower."}');
+  assert.deepEqual(hello, { kind: 'hello', hz: 2, historySeconds: 60, note: 'Slower.' });
+  const one = sample({ status: 'ok', error: null, data: [GPU] });
+  const history = parseFrame(`{"version":1,"kind":"history","samples":[${one},${one}]}`);
+  assert.equal(history.kind === 'history' && history.samples.length, 2);
+});
+
+test('a kind that a newer server added is no error', () => {
+  assert.deepEqual(parseFrame('{"version":1,"kind":"marks"}'), { kind: 'unknown' });
+});
+
+for (const [what, text, words] of [
+  ['no JSON', 'oops', /not JSON/],
+  ['no object', '[]', /envelope is not an object/],
+  ['another version', '{"version":2,"kind":"sample"}', /version 2 .* version 1: reload/],
+  ['no time', '{"version":1,"kind":"sample"}', /without a time/],
+  ['GPUs that are no list', sample({ status: 'ok', data: 3 }), /not a list/]
+] as const) {
+  test(`a frame with ${what} becomes one sentence`, () => {
+    assert.throws(
+      () => parseFrame(text),
+      (error: unknown) => error instanceof FrameError && words.test(error.message)
+    );
+  });
+}

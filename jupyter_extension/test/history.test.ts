@@ -1,0 +1,99 @@
+import { strict as assert } from 'node:assert';
+import { test } from 'node:test';
+import type { IGpu, ISample } from '../src/frames';
+import { gpuAt, gpusSeen, History } from '../src/history';
+
+function gpu(key: string, index: number): IGpu {
+  return {
+    key,
+    index,
+    name: 'GPU',
+    lost: null,
+    utilizationPercent: 1,
+    memoryUsedBytes: 1,
+    memoryTotalBytes: 2,
+    notReported: {}
+  };
+}
+
+function sample(time: number, gpus: IGpu[] | null = []): ISample {
+  return { time, gpus: { data: gpus, error: null }, host: { data: null, error: null } };
+}
+
+function filled(...times: number[]): History {
+  const history = new History();
+  times.forEach(time => history.add(sample(time)));
+  return history;
+}
+
+test('samples that follow one another have no gap', () => {
+  assert.deepEqual(
+    filled(1, 2, 3.9, 5)
+      .rows()
+      .map(row => row.time),
+    [1, 2, 3.9, 5]
+  );
+});
+
+test('a pause gets an empty row, so that no line is drawn across it', () => {
+  const rows = filled(1, 2, 12).rows();
+  assert.deepEqual(
+    rows.map(row => [row.time, row.sample === null]),
+    [
+      [1, false],
+      [2, false],
+      [7, true],
+      [12, false]
+    ]
+  );
+});
+
+test('what counts as a pause depends on the rate', () => {
+  const history = filled(0, 10);
+  history.hz = 0.2;
+  assert.equal(history.rows().length, 2);
+});
+
+test('only the last ten minutes stay', () => {
+  assert.deepEqual(
+    filled(0, 1, 600.5)
+      .rows()
+      .map(row => row.time),
+    [1, 300.75, 600.5]
+  );
+});
+
+test('a sample that came twice counts once', () => {
+  assert.equal(filled(5, 5, 4).rows().length, 1);
+});
+
+test('after a reconnect the past of a restarted server does not replace what was measured', () => {
+  const history = filled(1, 2, 3);
+  history.merge([sample(20), sample(21)]);
+  assert.deepEqual(
+    history.rows().flatMap(row => row.sample?.time ?? []),
+    [1, 2, 3, 20, 21]
+  );
+});
+
+test('after a reconnect the server fills the hole it knows about', () => {
+  const history = filled(1, 2, 6);
+  history.merge([sample(2), sample(3), sample(4), sample(5), sample(6)]);
+  assert.equal(history.rows().length, 6);
+  history.merge([]);
+  assert.equal(history.rows().length, 6);
+});
+
+test('GPUs are shown in the order of the driver for as long as they are in the window', () => {
+  const history = new History();
+  history.add(sample(1, [gpu('b', 1), gpu('a', 0)]));
+  history.add(sample(2, [gpu('a', 0)]));
+  history.add(sample(3, null));
+  const rows = history.rows();
+  assert.deepEqual(
+    gpusSeen(rows).map(each => each.key),
+    ['a', 'b']
+  );
+  assert.equal(gpuAt(rows[1], 'b'), null);
+  assert.equal(gpuAt(rows[0], 'b')?.index, 1);
+});
