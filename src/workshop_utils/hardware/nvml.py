@@ -11,38 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from workshop_utils.hardware import nvml_reasons
-from workshop_utils.hardware.reading import Reading
+from workshop_utils.hardware.reading import GpuReading, Reading
 
 LOG = logging.getLogger(__name__)
 # A library does not appear while a server runs, except when someone installs it; a driver may be reloaded
 # and a GPU reset, and a reader waits for that.
 RETRY_MISSING_SECONDS = 60.0
 RETRY_FAULT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class GpuReading:
-    """One GPU at one moment; the fields are the JSON keys of the stream.
-
-    ``status``: ``ok``, ``lost`` (it fell off the bus or needs a reset) or ``unavailable`` (the driver refuses
-    it), the last two with ``error``. A figure that the driver does not report is None and named, with the
-    driver's words, in ``not_reported``.
-    """
-
-    index: int
-    uuid: str | None
-    name: str | None
-    status: str = "ok"
-    error: str | None = None
-    utilization_percent: int | None = None
-    memory_used_bytes: int | None = None
-    memory_total_bytes: int | None = None
-    not_reported: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -80,12 +60,26 @@ class Nvml:
                 return Reading.missing(nvml_reasons.RESTARTING)
             return Reading.of(gpus)
 
-    def call(self, function: str, *arguments: object) -> Any:
-        """Call one NVML function that concerns no GPU; None where it is missing, refused or not there."""
+    def driver_version(self) -> str | None:
+        """Return the driver's version, for example ``580.95.05``; None before ``read`` found a driver."""
         with self._lock:
-            if self._nvml is None:
+            return _text(self._ask(self._nvml, "nvmlSystemGetDriverVersion")[0]) if self._nvml else None
+
+    def cuda_version(self) -> tuple[int, int] | None:
+        """Return the newest CUDA version that the driver runs, as (13, 0)."""
+        with self._lock:
+            version = self._nvml and self._ask(self._nvml, "nvmlSystemGetCudaDriverVersion_v2")[0]
+            return (version // 1000, version % 1000 // 10) if version else None
+
+    def compute_capability(self, index: int) -> tuple[int, int] | None:
+        """Return a GPU's CUDA compute capability, as (9, 0); None if it does not say."""
+        with self._lock:
+            handle = next((device.handle for device in self._devices if device.index == index), None)
+            if self._nvml is None or handle is None:
                 return None
-            return self._ask(self._nvml, function, *arguments)[0]
+            capability: tuple[int, int] | None
+            capability = self._ask(self._nvml, "nvmlDeviceGetCudaComputeCapability", handle)[0]
+            return capability
 
     def close(self) -> None:
         """Shut NVML down (for this reader only; others in the process keep theirs)."""

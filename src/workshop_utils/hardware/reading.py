@@ -1,6 +1,6 @@
 """What one provider says: its data, or one sentence about why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,3 +27,23 @@ class Reading(Generic[T]):
     def missing(reason: str) -> "Reading[T]":
         """Say in one sentence why nothing could be read."""
         return Reading("unavailable", reason, None)
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """One GPU at one moment; the fields are the JSON keys of the stream.
+
+    ``status``: ``ok``, ``lost`` (it fell off the bus or needs a reset) or ``unavailable`` (the driver refuses
+    it), the last two with ``error``. A figure that the driver does not report is None and named, with the
+    driver's words, in ``not_reported``.
+    """
+
+    index: int
+    uuid: str | None
+    name: str | None
+    status: str = "ok"
+    error: str | None = None
+    utilization_percent: int | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    not_reported: dict[str, str] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from workshop_utils.hardware.nvml import GpuReading, Nvml
-from workshop_utils.hardware.reading import Reading
+from workshop_utils.hardware.nvml import Nvml
+from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.host import Host, HostReading
 
 LOG = logging.getLogger(__name__)
