@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-from workshop_utils.monitor.sampler import Sampler, Subscription
+from workshop_utils.monitor.sampler import Sampler
+from workshop_utils.monitor.subscription import Subscription
 
 
 class Client(Protocol):

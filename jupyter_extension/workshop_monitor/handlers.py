@@ -17,13 +17,9 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workshop_monitor.broadcast import Broadcast
 from workshop_utils.errors import WorkshopError
-from workshop_utils.monitor.sampler import (
-    FASTEST_HZ,
-    HISTORY_SECONDS,
-    SLOWEST_HZ,
-    STREAM_VERSION,
-    Sample,
-)
+from workshop_utils.monitor.sample import STREAM_VERSION, Sample
+from workshop_utils.monitor.sampler import HISTORY_SECONDS
+from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
 
 SETTING = "workshop_monitor_broadcast"
 AUTH_RESOURCE = "workshop_monitor"

@@ -6,27 +6,23 @@ for ten minutes the thread lets the driver go and sleeps without a time-out, so 
 look wakes it, and the pause stays a gap in the history.
 """
 
-import json
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from workshop_utils.hardware.nvml import Nvml
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.host import Host, HostReading
+from workshop_utils.monitor.sample import Sample
+from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ, Subscription
 
 LOG = logging.getLogger(__name__)
-STREAM_VERSION = 1
 HISTORY_HZ = 1.0
 HISTORY_SECONDS = 600
 SLEEP_AFTER_SECONDS = 600.0
-FASTEST_HZ = 10.0
-SLOWEST_HZ = 0.2
 # A rate needs two readings: the time between them when the thread wakes up.
 PRIMING_SECONDS = 0.1
 FRESH_SECONDS = 3.0
@@ -42,51 +38,6 @@ class Probe(Protocol[T]):
 
     def close(self) -> None:
         """Let go; the next ``read`` starts afresh."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One moment. ``time`` is seconds since 1970, ``ticks`` the monotonic clock, which never jumps."""
-
-    time: float
-    ticks: float
-    gpus: Reading[tuple[GpuReading, ...]]
-    host: Reading[HostReading]
-
-    @cached_property
-    def frame(self) -> str:
-        """The sample as a JSON frame of the stream, encoded once for all clients."""
-        envelope = {"version": STREAM_VERSION, "kind": "sample", "time": round(self.time, 3)}
-        return json.dumps(envelope | {"gpus": self.gpus, "host": self.host}, default=vars)
-
-
-class Subscription:
-    """A slot for one sample: a reader that falls behind finds the newest and misses those between."""
-
-    def __init__(self, hz: float, wake: Callable[[], None], close: Callable[["Subscription"], None]) -> None:
-        self.hz = hz
-        self.wake = wake
-        self._close = close
-        self._sample: Sample | None = None
-        self._due = float("-inf")
-
-    def offer(self, sample: Sample, tick_seconds: float) -> bool:
-        """Take the sample if this reader's turn has come, to within half a tick of the thread."""
-        slack = tick_seconds / 2
-        if sample.ticks < self._due - slack:
-            return False
-        self._due = max(self._due, sample.ticks - slack) + 1 / self.hz
-        self._sample = sample
-        return True
-
-    def take(self) -> Sample | None:
-        """Return the newest sample not taken yet, or None. Never waits."""
-        sample, self._sample = self._sample, None
-        return sample
-
-    def close(self) -> None:
-        """Ask for no more samples."""
-        self._close(self)
 
 
 class Sampler:
