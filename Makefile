@@ -1,0 +1,100 @@
+# `make` alone explains every target. The work is done by small programs that can be read and tested:
+# src/workshop_utils/bootstrap*.py (environment, start) and tests/run_all.py (all tests).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+TORCH ?= pypi
+ARGS ?=
+PREFIX ?=
+VENV := $(or $(WORKSHOP_VENV),.venv)
+BIN := $(VENV)/bin
+BOOTSTRAP = $(PYTHON) src/workshop_utils/bootstrap.py --torch $(TORCH)
+# With CI=true this plugin turns every skipped test into a failure.
+PYTEST = PYTHONPATH=tests/plugins $(BIN)/python -m pytest -p no_silent_skips
+
+##@ The workshop
+.PHONY: lab
+lab: ## open the workshop; options: make lab ARGS="--no-browser --port 8899"
+	@$(BOOTSTRAP) lab --args "$(ARGS)"
+
+.PHONY: environment
+environment: ## only make or update the environment, and stop
+	@$(BOOTSTRAP) environment
+
+.PHONY: clean
+clean: ## remove the environment and the built panel; the next `make lab` makes them anew
+	@$(BOOTSTRAP) clean
+
+##@ On a cluster
+.PHONY: install
+install: ## one read-only install for a whole class: make install PREFIX=/project/class/workshop
+	@test -n "$(PREFIX)" || { echo 'make: PREFIX is empty; name a new folder that the class may read: make install PREFIX=/project/class/workshop' >&2; exit 2; }
+	@$(BOOTSTRAP) install "$(PREFIX)"
+
+.PHONY: test-gpu
+test-gpu: test-environment ## verify this machine's GPUs and write reports/gpu-report-HOST-DATE.json
+	@$(BIN)/python tests/gpu/verify.py $(ARGS)
+
+##@ Tests
+.PHONY: test
+test: test-environment chromium ## everything that CI runs, in parallel where that is sound
+	@$(BIN)/python tests/run_all.py
+
+.PHONY: test-environment
+test-environment:
+	@$(BOOTSTRAP) environment --extra test
+
+# Debian's browser, where it is missing and may be installed; elsewhere the tests that need one say so.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } || true
+
+.PHONY: test-lint
+test-lint: ## ruff (lint and format) and mypy
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	exit $$status
+
+.PHONY: test-panel
+test-panel: ## the panel's formatting, types and unit tests
+	@cd jupyter_extension && PATH="$(abspath $(BIN)):$$PATH" && jlpm install --immutable && jlpm lint && jlpm test
+
+.PHONY: test-unit
+test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
+	@$(PYTEST) -n 2 --dist=loadfile $(ARGS)
+
+.PHONY: test-notebooks
+test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions
+	@status=0; \
+	$(PYTEST) -c tests/notebooks/pytest.ini $(ARGS) || status=1; \
+	WORKSHOP_SOLUTIONS=1 $(PYTEST) -c tests/notebooks/pytest.ini $(ARGS) || status=1; \
+	exit $$status
+
+.PHONY: test-ui
+test-ui: ## the browser test: the README's command, notebook 01, calculator, panel
+	@$(PYTEST) -c tests/ui/pytest.ini tests/ui $(ARGS)
+
+.PHONY: test-install
+test-install: ## a class's shared install under a second user, and a JupyterLab that was there before
+	@$(PYTEST) --timeout 900 tests/install $(ARGS)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; sed -n 's/^#| \{0,1\}//p' $(MAKEFILE_LIST)
+
+#| Variables
+#|   PYTHON=python3.12        the Python to start from (3.11 or 3.12)
+#|   TORCH=pypi               the pinned PyTorch of the package index (default)
+#|   TORCH=auto               PyTorch's build for this machine's driver, chosen by uv; on a login node without
+#|                            a GPU name the build: TORCH=cpu, cu126, cu128 or cu130, or the driver that the
+#|                            GPU nodes have: UV_CUDA_DRIVER_VERSION=550.54 TORCH=auto
+#|   TORCH=site               the centre's own: load its module first; needs torch 2.11 or newer
+#|   WORKSHOP_VENV=FOLDER     where the environment goes. Without it: .venv; on a cluster, scratch with .venv
+#|                            leading there ($SCRATCH or /scratch/$USER)
+#|   WORKSHOP_CACHE=FOLDER    where the model and the caches of pip, npm, Hugging Face, Triton … go
