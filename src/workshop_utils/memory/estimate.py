@@ -117,7 +117,7 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
         workload=workload,
         gpu=gpu,
         per_gpu=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
-        not_counted=module.NOT_COUNTED,
+        not_counted=module.not_counted(architecture),
         notes=tuple(notes(architecture, workload)),
     )
 

@@ -14,6 +14,8 @@ from workshop_utils.errors import WorkshopError
 
 # What every published decoder config states; a transformers default for these would be another model's shape.
 SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+# A hundred times the deepest published decoder.
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class Config:
         if name not in self.fields:
             return default
         return None if self.fields[name] is None else self.integer(name)
+
+    def layer_count(self) -> int:
+        """Return num_hidden_layers; WorkshopError for more than anybody builds."""
+        count = self.integer("num_hidden_layers")
+        if count > MOST_LAYERS:
+            raise WorkshopError(
+                f"{self.where} has num_hidden_layers {count}, more than {MOST_LAYERS:,}; correct config.json."
+            )
+        return count
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.fields.get(name)

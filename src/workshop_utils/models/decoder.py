@@ -46,7 +46,7 @@ def derived_head_dim(config: Config, heads: int) -> int:
 def read_layer_types(config: Config, default: Sequence[str]) -> tuple[str, ...]:
     """Return ``layer_types``, one of full_attention and sliding_attention for each layer."""
     types = config.words("layer_types") or tuple(default)
-    count = config.integer("num_hidden_layers")
+    count = config.layer_count()
     unknown = sorted(set(types) - {FULL, SLIDING})
     if unknown:
         raise WorkshopError(

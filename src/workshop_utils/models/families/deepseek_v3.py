@@ -31,5 +31,5 @@ def read(config: Config) -> Architecture:
         ),
     )
     first = config.integer("first_k_dense_replace", 3, minimum=0)
-    count = config.integer("num_hidden_layers")
+    count = config.layer_count()
     return frame(config, [dense if index < first else sparse for index in range(count)], tied=False)

@@ -15,7 +15,7 @@ def read(config: Config) -> Architecture:
     """Return the architecture of a Gemma 3 text config."""
     config.require("hidden_size", "intermediate_size", "num_hidden_layers")
     window = config.nullable_integer("sliding_window", 4096)
-    pattern = every(config.integer("sliding_window_pattern", 6), config.integer("num_hidden_layers"))
+    pattern = every(config.integer("sliding_window_pattern", 6), config.layer_count())
     full = replace(read_attention(config, heads=8, kv_heads=4, head_dim=256), qk_norm=True)
     mlp = DenseMlp(config.integer("intermediate_size"))
     layers = [

@@ -21,7 +21,7 @@ def read(config: Config) -> Architecture:
                 f"{config.where} has {config.prefix}{name} = {config.integer(name, default)} (as in E2B and "
                 "E4B), which is not counted yet; choose another Gemma, for example gemma-4-26b-a4b."
             )
-    default_types = every(6, config.integer("num_hidden_layers"))
+    default_types = every(6, config.layer_count())
     # The config class forces the last layer to attend to everything.
     types = (*read_layer_types(config, default_types)[:-1], FULL)
     mlp = DenseMlp(config.integer("intermediate_size"))

@@ -25,6 +25,6 @@ def read(config: Config) -> Architecture:
     )
     layers = [
         Layer(attention=replace(full, window=window if kind == SLIDING else None), experts=experts)
-        for kind in read_layer_types(config, every(2, config.integer("num_hidden_layers")))
+        for kind in read_layer_types(config, every(2, config.layer_count()))
     ]
     return frame(config, layers, tied=False)

@@ -12,4 +12,4 @@ def read(config: Config) -> Architecture:
         attention=read_attention(config),
         mlp=DenseMlp(config.integer("intermediate_size"), bias=config.flag("mlp_bias", False)),
     )
-    return frame(config, [layer] * config.integer("num_hidden_layers"), tied=False)
+    return frame(config, [layer] * config.layer_count(), tied=False)

@@ -15,4 +15,4 @@ def read(config: Config) -> Architecture:
         attention=replace(read_attention(config, kv_heads=8), window=window),
         mlp=DenseMlp(config.integer("intermediate_size")),
     )
-    return frame(config, [layer] * config.integer("num_hidden_layers"), tied=False)
+    return frame(config, [layer] * config.layer_count(), tied=False)

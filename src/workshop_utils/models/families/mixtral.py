@@ -19,4 +19,4 @@ def read(config: Config) -> Architecture:
             width=config.integer("intermediate_size"),
         ),
     )
-    return frame(config, [layer] * config.integer("num_hidden_layers"), tied=False)
+    return frame(config, [layer] * config.layer_count(), tied=False)

@@ -13,7 +13,7 @@ def read(config: Config) -> Architecture:
     slides = config.flag("use_sliding_window", False)
     window = config.nullable_integer("sliding_window", 4096) if slides else None
     first = config.integer("max_window_layers", 28, minimum=0) if window else None
-    count = config.integer("num_hidden_layers")
+    count = config.layer_count()
     default = [FULL if first is None or index < first else SLIDING for index in range(count)]
     full = replace(read_attention(config, kv_heads=32, head_dim=128), qk_norm=True)
     mlp = DenseMlp(config.integer("intermediate_size"))

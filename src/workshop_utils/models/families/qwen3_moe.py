@@ -29,5 +29,5 @@ def read(config: Config) -> Architecture:
         ),
     )
     step = config.integer("decoder_sparse_step", 1)
-    count = config.integer("num_hidden_layers")
+    count = config.layer_count()
     return frame(config, [dense if (index + 1) % step else sparse for index in range(count)], tied=False)

@@ -1,0 +1,95 @@
+"""``workshop estimate`` as a reader meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workshop_utils.cli import main
+from workshop_utils.hardware.catalogue import load_gpus
+from workshop_utils.memory.estimate_text import BAR_WIDTH, bar
+
+
+def test_the_table_names_every_term_its_certainty_and_the_gpus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "gemma-3-27b", "--tokens", "131072"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert lines[0] == "gemma-3-27b: 27,432,406,640 parameters; 52 sliding + 10 full attention layers"
+    (mlp,) = [line for line in lines if line.startswith("weights: mlp")]
+    assert mlp.split()[-4:] == ["█" * BAR_WIDTH, "43.0", "GB", "exact"]
+    assert "62.2 GiB, lower bound" in text
+    assert "not counted yet" in text.lower()
+    assert all(gpu.name in text for gpu in load_gpus())
+    holds, small = text.split("Too small for certain:")
+    assert "H100-80GB 79.2 GiB" in holds
+    assert "A100-40GB 39.4 GiB" in small
+    assert max(map(len, lines)) <= 110
+
+
+def test_one_gpu_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "qwen3-30b-a3b", "--gpu", "h200"]) == 0
+    text = capsys.readouterr().out
+    assert "3.35 B active a token" in text
+    assert "H200 139.8 GiB" in text
+    assert "A40" not in text
+
+
+def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["estimate", "Qwen/Qwen3-8B", "--tokens", "8192", "--batch", "2", "--dtype", "int8", "--json"]
+    words += [
+        "--kv-dtype",
+        "float16",
+        "--engine",
+        "transformers",
+        "--attention",
+        "sdpa",
+        "--tp",
+        "1",
+        "--pp",
+        "1",
+    ]
+    assert main(words) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["model"], result["tokens"], result["batch"]) == ("qwen3-8b", 8192, 2)
+    assert (result["dtype"], result["kv_dtype"], result["gpu"]) == ("int8", "float16", None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gemma-3-27"],
+        ["gemma-3-27b", "--tokens", "-1"],
+        ["gemma-3-27b", "--tokens", "0"],
+        ["gemma-3-27b", "--batch", "-2"],
+        ["gemma-3-27b", "--tp", "2"],
+        ["gemma-3-27b", "--engine", "vllm"],
+        ["gemma-3-27b", "--dtype", "half"],
+        ["gemma-3-27b", "--gpu", "A100"],
+        ["missing/config.json"],
+        ["."],
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert main(["estimate", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("workshop estimate: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_help_has_examples_and_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["estimate", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "workshop estimate gemma-3-27b --tokens 131072" in text
+    assert "process_bytes" in text
+
+
+@pytest.mark.parametrize(("share", "text"), [(0, ""), (1, "█" * BAR_WIDTH), (0.5, "█" * (BAR_WIDTH // 2))])
+def test_bars_fill_with_their_share(share: float, text: str) -> None:
+    assert bar(share) == text.ljust(BAR_WIDTH)

@@ -1,0 +1,94 @@
+"""Every part of every catalogue model against the model that transformers builds on torch's meta device.
+
+Nothing is allocated: a meta tensor has a shape and no storage. The models of other configurations check
+branches that no catalogue model takes (biases, other layer patterns, SigLIP's pooling head).
+"""
+
+import json
+from collections import Counter
+
+import pytest
+import torch
+import transformers
+
+from workshop_utils.models.catalogue import CONFIGS, catalogue_names
+from workshop_utils.models.config import Config
+from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.reading import read_architecture
+
+# First match wins: a norm inside attention is a norm, a norm of the tower belongs to the tower.
+PART_OF_NAME = (
+    (("vision_tower", "multi_modal_projector", "embed_vision"), "vision"),
+    (("lm_head",), "head"),
+    (("embed_tokens",), "embedding"),
+    (("norm",), "norms"),
+    (("self_attn",), "attention"),
+    (("shared_experts",), "shared_experts"),
+    ((".experts.",), "experts"),
+    (("router", "mlp.gate."), "router"),
+    ((".mlp.",), "mlp"),
+)
+
+
+def fields_of(name: str) -> dict:
+    return json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def built_counts(fields: dict) -> dict[str, int]:
+    """Parameters by part of the model that transformers builds from ``fields``."""
+    model_class = getattr(transformers, fields["architectures"][0])
+    plain = {name: value for name, value in fields.items() if name != "quantization_config"}
+    with torch.device("meta"):
+        model = model_class(model_class.config_class.from_dict(plain))
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        counts[next(part for keys, part in PART_OF_NAME if any(key in name for key in keys))] += (
+            parameter.numel()
+        )
+    return dict(counts)
+
+
+def our_counts(fields: dict) -> dict[str, int]:
+    return count_parameters(read_architecture(Config(fields, "model", "config.json"))).by_part
+
+
+@pytest.mark.parametrize("name", catalogue_names())
+def test_each_part_equals_the_built_model(name: str) -> None:
+    fields = fields_of(name)
+    assert our_counts(fields) == built_counts(fields)
+
+
+def changed(name: str, **changes: object) -> dict:
+    return fields_of(name) | changes
+
+
+def changed_section(name: str, section: str, **changes: object) -> dict:
+    fields = fields_of(name)
+    return fields | {section: fields[section] | changes}
+
+
+VARIANTS = {
+    "llama with biases and tied": changed(
+        "llama-3.1-8b", attention_bias=True, mlp_bias=True, tie_word_embeddings=True
+    ),
+    "llama without kv heads": changed("llama-3.1-8b", num_key_value_heads=None),
+    "llama with its own head_dim": changed("llama-3.1-8b", head_dim=64),
+    "mistral without head_dim": changed("mistral-small-24b", head_dim=None),
+    "qwen3 with attention bias": changed("qwen3-8b", attention_bias=True),
+    "qwen3-moe every second layer": changed("qwen3-30b-a3b", decoder_sparse_step=2),
+    "gpt-oss without layer_types or bias": changed("gpt-oss-20b", layer_types=None, attention_bias=False),
+    "deepseek without query rank": changed("deepseek-v3", q_lora_rank=None),
+    "deepseek with bias and two shared experts": changed(
+        "deepseek-v3", attention_bias=True, n_shared_experts=2
+    ),
+    "gemma 3 with the pooling head": changed_section("gemma-3-4b", "vision_config", vision_use_head=True),
+    "gemma 3 untied": changed("gemma-3-4b", tie_word_embeddings=False),
+    "gemma 4 dense": changed_section("gemma-4-26b-a4b", "text_config", enable_moe_block=False),
+    "gemma 4 with its own V": changed_section("gemma-4-26b-a4b", "text_config", attention_k_eq_v=False),
+    "gemma 4 without image tower": changed("gemma-4-26b-a4b", vision_config=None),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_part_of_a_variant_equals_the_built_model(variant: str) -> None:
+    assert our_counts(VARIANTS[variant]) == built_counts(VARIANTS[variant])
