@@ -76,8 +76,6 @@ def load_tokenizer(gguf: Path, config: Any) -> Any:
         token_id = getattr(config, f"{name}_token_id")
         setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(token_id))
     tokenizer.model_max_length = config.max_position_embeddings
-    # A batch of prompts continues at its right end.
-    tokenizer.padding_side = "left"
     # `tokenizer.ggml.pre` is "smollm": one token a digit, then GPT-2's pattern (llama.cpp, llama-vocab.cpp).
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -85,12 +83,11 @@ def load_tokenizer(gguf: Path, config: Any) -> Any:
     for leftover in (
         "is_local",
         "local_files_only",
-        "bos_token_id",
-        "eos_token_id",
-        "pad_token_id",
-        "unk_token_id",
+        *(f"{name}_token_id" for name in ("bos", "eos", "pad", "unk")),
     ):
         tokenizer.init_kwargs.pop(leftover, None)
+    # A batch of prompts continues at its right end. Cleaning up is for WordPiece and only brings a warning.
+    tokenizer.init_kwargs.update(padding_side="left", clean_up_tokenization_spaces=False)
     return tokenizer
 
 
