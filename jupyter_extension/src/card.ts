@@ -13,12 +13,10 @@ export interface ICardText {
   memoryNote: string;
 }
 
-/** How a card names itself and its two readings. */
+/** How a card names itself and its two readings, each with one sentence that explains it. */
 export interface ICardLabels {
   title: string;
-  subtitle: string;
   busy: string;
-  /** One sentence that explains `busy`. */
   busyMeaning: string;
   memory: string;
   memoryMeaning: string;
@@ -29,7 +27,6 @@ let cards = 0;
 /** A heading, two readings as text, and their last ten minutes as a chart. */
 export abstract class Card {
   readonly node: HTMLElement;
-  private readonly _title: HTMLElement;
   private readonly _subtitle: HTMLElement;
   private readonly _fault: HTMLElement;
   private readonly _readings: HTMLElement;
@@ -45,10 +42,8 @@ export abstract class Card {
     this.node.setAttribute('aria-labelledby', id);
     const heading = element('h3', 'wm-card-heading');
     heading.id = id;
-    this._title = element('span', 'wm-card-title', labels.title);
-    this._subtitle = element('span', 'wm-card-subtitle', labels.subtitle);
-    this._subtitle.title = labels.subtitle;
-    heading.append(this._title, ' ', this._subtitle);
+    this._subtitle = element('span', 'wm-card-subtitle');
+    heading.append(element('span', 'wm-card-title', labels.title), ' ', this._subtitle);
     this._fault = element('p', 'wm-fault');
     this._fault.hidden = true;
     this._busy = new Reading('busy', labels.busy, labels.busyMeaning);
@@ -70,6 +65,12 @@ export abstract class Card {
     this._rows = rows;
     this._chart.draw(this.columns(rows), windowSeconds);
     this._show();
+  }
+
+  /** What stands beside the title, such as the model of a GPU. */
+  set subtitle(subtitle: string) {
+    setText(this._subtitle, subtitle);
+    this._subtitle.title = subtitle;
   }
 
   recolour(): void {

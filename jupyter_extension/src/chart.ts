@@ -10,7 +10,7 @@ export interface IChartData {
   memory: (number | null)[];
 }
 
-const HEIGHT = 88;
+const HEIGHT = 80;
 /** Room for “100%” left of the plot, in CSS pixels. */
 const Y_AXIS_WIDTH = 36;
 const X_AXIS_HEIGHT = 18;

@@ -4,12 +4,11 @@ export const STREAM_VERSION = 1;
 
 /** One GPU at one moment. A figure that the driver does not report is null and named in `notReported`. */
 export interface IGpu {
-  /** Stays the same for one physical GPU for as long as the stream knows it. */
-  key: string;
+  /** The driver's index, by which the panel knows a GPU: one that is lost from the start has no other identity. */
   index: number;
   name: string;
-  /** Why there are no figures for this GPU, or null when it answers. */
-  lost: string | null;
+  /** Why there are no figures for this GPU (lost, another job's), or null when it answers. */
+  fault: string | null;
   utilizationPercent: number | null;
   memoryUsedBytes: number | null;
   memoryTotalBytes: number | null;
@@ -73,15 +72,21 @@ function textOrNull(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
 }
 
+function parseFault(gpu: Fields): string | null {
+  if (gpu.status === 'ok') {
+    return null;
+  }
+  const error = textOrNull(gpu.error) ?? 'This GPU does not answer.';
+  return gpu.status === 'lost' ? `Lost. ${error}` : error;
+}
+
 function parseGpu(value: unknown): IGpu {
   const gpu = fields(value, 'GPU');
-  const index = numberOrNull(gpu.index) ?? 0;
   const reasons = isFields(gpu.not_reported) ? Object.entries(gpu.not_reported) : [];
   return {
-    key: textOrNull(gpu.uuid) ?? `index ${index}`,
-    index,
-    name: textOrNull(gpu.name) ?? 'GPU',
-    lost: gpu.status === 'ok' ? null : (textOrNull(gpu.error) ?? 'This GPU does not answer.'),
+    index: numberOrNull(gpu.index) ?? 0,
+    name: textOrNull(gpu.name) ?? '',
+    fault: parseFault(gpu),
     utilizationPercent: numberOrNull(gpu.utilization_percent),
     memoryUsedBytes: numberOrNull(gpu.memory_used_bytes),
     memoryTotalBytes: numberOrNull(gpu.memory_total_bytes),

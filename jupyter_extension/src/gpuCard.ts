@@ -1,7 +1,6 @@
 import { Card, type ICardText } from './card';
 import type { IChartData } from './chart';
 import { percent, share, usedOfTotal } from './format';
-import type { IGpu } from './frames';
 import { gpuAt, type IRow } from './history';
 import type { IPalette } from './palette';
 
@@ -15,13 +14,12 @@ const MEMORY =
 /** Utilisation and memory of one GPU. */
 export class GpuCard extends Card {
   constructor(
-    private readonly _gpu: IGpu,
+    private readonly _index: number,
     palette: () => IPalette
   ) {
     super(
       {
-        title: `GPU ${_gpu.index}`,
-        subtitle: _gpu.name,
+        title: `GPU ${_index}`,
         busy: 'Utilisation',
         busyMeaning: UTILIZATION,
         memory: 'Memory',
@@ -32,7 +30,7 @@ export class GpuCard extends Card {
   }
 
   protected columns(rows: IRow[]): IChartData {
-    const gpus = rows.map(row => gpuAt(row, this._gpu.key));
+    const gpus = rows.map(row => gpuAt(row, this._index));
     return {
       times: rows.map(row => row.time),
       busy: gpus.map(gpu => gpu?.utilizationPercent ?? null),
@@ -41,8 +39,8 @@ export class GpuCard extends Card {
   }
 
   protected describe(row: IRow): ICardText {
-    const gpu = gpuAt(row, this._gpu.key);
-    if (gpu === null || gpu.lost !== null) {
+    const gpu = gpuAt(row, this._index);
+    if (gpu === null || gpu.fault !== null) {
       return { busy: '–', busyNote: '', memory: '–', memoryNote: '' };
     }
     return {
@@ -54,10 +52,10 @@ export class GpuCard extends Card {
   }
 
   protected fault(newest: IRow): string | null {
-    const gpu = gpuAt(newest, this._gpu.key);
-    if (gpu === null) {
-      return 'The driver no longer lists this GPU.';
+    if (newest.sample?.gpus.error) {
+      return 'No figures now; the reason is at the top.';
     }
-    return gpu.lost === null ? null : `Lost. ${gpu.lost}`;
+    const gpu = gpuAt(newest, this._index);
+    return gpu === null ? 'The driver no longer lists this GPU.' : gpu.fault;
   }
 }

@@ -66,17 +66,17 @@ export class History {
   }
 }
 
-/** The GPU called `key` in this row, if it was seen then. */
-export function gpuAt(row: IRow | undefined, key: string): IGpu | null {
-  return row?.sample?.gpus.data?.find(gpu => gpu.key === key) ?? null;
+/** The GPU with this index in this row, if it was seen then. */
+export function gpuAt(row: IRow | undefined, index: number): IGpu | null {
+  return row?.sample?.gpus.data?.find(gpu => gpu.index === index) ?? null;
 }
 
 /** Every GPU seen in these rows by its latest appearance, in the order of the driver's index. */
 export function gpusSeen(rows: IRow[]): IGpu[] {
-  const seen = new Map<string, IGpu>();
+  const seen = new Map<number, IGpu>();
   for (const row of rows) {
     for (const gpu of row.sample?.gpus.data ?? []) {
-      seen.set(gpu.key, gpu);
+      seen.set(gpu.index, gpu);
     }
   }
   return [...seen.values()].sort((a, b) => a.index - b.index);

@@ -19,7 +19,6 @@ export class HostCard extends Card {
     super(
       {
         title: 'CPU and main memory',
-        subtitle: '',
         busy: 'CPU',
         busyMeaning: CPU,
         memory: 'Memory',

@@ -16,7 +16,7 @@ const WAITING = 'Waiting for the first sample…';
 export class MonitorPanel extends Widget {
   private readonly _history = new History();
   private readonly _stream: Stream;
-  private readonly _gpuCards = new Map<string, GpuCard>();
+  private readonly _gpuCards = new Map<number, GpuCard>();
   private readonly _hostCard: HostCard;
   private readonly _gpuList = element('div', 'wm-list');
   private readonly _count = element('span', 'wm-count');
@@ -141,19 +141,20 @@ export class MonitorPanel extends Widget {
   private _drawGpus(rows: IRow[]): void {
     const seen = gpusSeen(rows);
     setText(this._count, seen.length > 0 ? String(seen.length) : '');
-    for (const [key, card] of this._gpuCards) {
-      if (!seen.some(gpu => gpu.key === key)) {
+    for (const [index, card] of this._gpuCards) {
+      if (!seen.some(gpu => gpu.index === index)) {
         card.dispose();
-        this._gpuCards.delete(key);
+        this._gpuCards.delete(index);
       }
     }
     for (const gpu of seen) {
-      let card = this._gpuCards.get(gpu.key);
+      let card = this._gpuCards.get(gpu.index);
       if (card === undefined) {
-        card = new GpuCard(gpu, this._colours);
-        this._gpuCards.set(gpu.key, card);
-        this._gpuList.append(...seen.flatMap(each => this._gpuCards.get(each.key)?.node ?? []));
+        card = new GpuCard(gpu.index, this._colours);
+        this._gpuCards.set(gpu.index, card);
+        this._gpuList.append(...seen.flatMap(each => this._gpuCards.get(each.index)?.node ?? []));
       }
+      card.subtitle = gpu.name;
       card.draw(rows, this._history.windowSeconds);
     }
   }

@@ -32,14 +32,14 @@ test('a field that is not reported is null with its reason', () => {
   assert.equal(gpu?.utilizationPercent, null);
   assert.equal(gpu?.notReported.utilization_percent, 'Not Supported');
   assert.equal(gpu?.memoryTotalBytes, 2);
-  assert.equal(gpu?.lost, null);
+  assert.equal(gpu?.fault, null);
 });
 
 test('a lost GPU keeps its identity and says why', () => {
-  const lost = { ...GPU, status: 'lost', error: 'GPU is lost.' };
+  const lost = { ...GPU, status: 'lost', error: 'It fell off the bus.' };
   const gpu = parseSample(sample({ status: 'ok', error: null, data: [lost] })).gpus.data?.[0];
-  assert.equal(gpu?.lost, 'GPU is lost.');
-  assert.equal(gpu?.key, 'GPU-b');
+  assert.equal(gpu?.fault, 'Lost. It fell off the bus.');
+  assert.deepEqual([gpu?.index, gpu?.name], [1, 'NVIDIA H200']);
 });
 
 test('one provider that fails hides no other', () => {

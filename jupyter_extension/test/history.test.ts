@@ -3,12 +3,11 @@ import { test } from 'node:test';
 import type { IGpu, ISample } from '../src/frames';
 import { gpuAt, gpusSeen, History } from '../src/history';
 
-function gpu(key: string, index: number): IGpu {
+function gpu(index: number): IGpu {
   return {
-    key,
     index,
     name: 'GPU',
-    lost: null,
+    fault: null,
     utilizationPercent: 1,
     memoryUsedBytes: 1,
     memoryTotalBytes: 2,
@@ -86,14 +85,14 @@ test('after a reconnect the server fills the hole it knows about', () => {
 
 test('GPUs are shown in the order of the driver for as long as they are in the window', () => {
   const history = new History();
-  history.add(sample(1, [gpu('b', 1), gpu('a', 0)]));
-  history.add(sample(2, [gpu('a', 0)]));
+  history.add(sample(1, [gpu(1), gpu(0)]));
+  history.add(sample(2, [gpu(0)]));
   history.add(sample(3, null));
   const rows = history.rows();
   assert.deepEqual(
-    gpusSeen(rows).map(each => each.key),
-    ['a', 'b']
+    gpusSeen(rows).map(each => each.index),
+    [0, 1]
   );
-  assert.equal(gpuAt(rows[1], 'b'), null);
-  assert.equal(gpuAt(rows[0], 'b')?.index, 1);
+  assert.equal(gpuAt(rows[1], 1), null);
+  assert.equal(gpuAt(rows[0], 1)?.index, 1);
 });
