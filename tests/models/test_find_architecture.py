@@ -85,6 +85,13 @@ def test_an_id_of_the_local_cache_uses_its_main_branch(tmp_path: Path) -> None:
     assert found.name == "someone/a-model"
 
 
+def test_an_interrupted_download_is_no_model(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hf" / "hub" / "models--someone--a-model" / "snapshots" / "aaa"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to(tmp_path / "gone")
+    assert "'someone/a-model'" in message_of("someone/a-model")
+
+
 def test_hf_hub_cache_goes_before_hf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_config(tmp_path / "elsewhere" / "models--someone--a-model" / "snapshots" / "aaa")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
@@ -98,7 +105,7 @@ def test_hf_hub_cache_goes_before_hf_home(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_near_miss_suggests_the_name(model: str, suggested: str) -> None:
     message = message_of(model)
     assert model in message
-    assert "did you mean" in message
+    assert "the closest names are" in message
     assert suggested in message
 
 
@@ -128,6 +135,13 @@ def test_what_is_not_json_says_so(tmp_path: Path, text: str) -> None:
 def test_json_that_is_no_object_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     assert "not an object" in message_of("config.json")
+
+
+def test_weights_or_a_device_in_place_of_a_config_are_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(50 * 10**9)  # sparse: takes no disk
+    assert "is no config.json" in message_of("model.safetensors")
+    assert "is no config.json" in message_of("/dev/zero")
 
 
 def test_all_missing_fields_are_named(tmp_path: Path) -> None:

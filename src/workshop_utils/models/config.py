@@ -16,6 +16,8 @@ from workshop_utils.errors import WorkshopError
 SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 # A hundred times the deepest published decoder.
 MOST_LAYERS = 10_000
+# A config.json has a few kB; this keeps a mistyped weight file out of memory.
+MOST_BYTES = 10**7
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class Config:
 def read_json_object(file: Path) -> dict[str, object]:
     """Return the object in a JSON file; WorkshopError if it cannot be read or is not one."""
     try:
+        if not file.is_file() or file.stat().st_size > MOST_BYTES:
+            raise WorkshopError(f"{file} is no config.json; name a config.json or the folder that holds one.")
         value = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise WorkshopError(

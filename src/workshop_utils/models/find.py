@@ -69,11 +69,13 @@ def cached_config_file(hf_id: str) -> Path | None:
     folder = hub_folder() / f"models--{hf_id.replace('/', '--')}"
     main = folder / "refs" / "main"
     if main.is_file():
-        file = folder / "snapshots" / main.read_text(encoding="utf-8").strip() / "config.json"
+        commit = main.read_text(encoding="utf-8", errors="replace").strip()
+        file = folder / "snapshots" / commit / "config.json"
         if file.is_file():
             return file
-    files = sorted(folder.glob("snapshots/*/config.json"), key=lambda file: file.stat().st_mtime)
-    return files[-1] if files else None
+    # A snapshot's files are links, and an interrupted download leaves links to nothing.
+    files = [file for file in folder.glob("snapshots/*/config.json") if file.is_file()]
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
 
 
 def unknown_model(model: str) -> WorkshopError:
@@ -82,10 +84,8 @@ def unknown_model(model: str) -> WorkshopError:
     names |= {entry.hf_id.casefold(): entry.name for entry in load_catalogue()}
     close = difflib.get_close_matches(model.casefold(), names, n=4, cutoff=0.55)
     suggestions = dict.fromkeys(names[match] for match in close) or dict.fromkeys(names.values())
-    hint = (
-        f"did you mean {', '.join(suggestions)}" if close else f"the catalogue has {', '.join(suggestions)}"
-    )
+    hint = "the closest names are" if close else "the catalogue has"
     return WorkshopError(
         f"no model {model!r} in the catalogue, on disk or in the Hugging Face cache {hub_folder()}; "
-        f"{hint}, and a folder with a config.json works too."
+        f"{hint} {', '.join(suggestions)}, and a folder with a config.json works too."
     )
