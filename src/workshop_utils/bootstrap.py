@@ -38,7 +38,7 @@ def newer_python() -> "str | None":
 def too_old(version: "tuple[int, int]") -> str:
     """Return the sentence for a Python that is too old."""
     return (
-        f"this is Python {version[0]}.{version[1]}, the workshop needs 3.11 or 3.12, and the PATH has neither; "
+        f"this is Python {version[0]}.{version[1]}, the workshop needs 3.11 or 3.12; none is on the PATH: "
         "on a cluster load one (module avail python), or name one: make lab PYTHON=/path/to/python3.12."
     )
 
