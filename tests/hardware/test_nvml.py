@@ -1,0 +1,222 @@
+"""The real nvidia-ml-py over a stub library with faults: each is a state with a reason, none an exception."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.nvml_stub.build import no_driver_environment
+from workshop_utils.hardware import nvml_reasons
+from workshop_utils.hardware.nvml import RETRY_FAULT_SECONDS, RETRY_MISSING_SECONDS, Nvml
+
+ROOT = Path(__file__).parents[2]
+# What every program below starts with: a clock to turn, a control file to change, a log to look at.
+PROLOGUE = """
+import json, logging, os
+from pathlib import Path
+from tests.nvml_stub.build import set_faults
+from workshop_utils.hardware.nvml import RETRY_FAULT_SECONDS, Nvml
+class Clock:
+    now = 100.0
+    def __call__(self):
+        return self.now
+clock, records = Clock(), []
+handler = logging.Handler()
+handler.emit = lambda record: records.append(record.getMessage())
+logging.getLogger("workshop_utils").addHandler(handler)
+logging.getLogger("workshop_utils").setLevel(logging.DEBUG)
+control = Path(os.environ["NVML_STUB_CONTROL"])
+nvml, readings = Nvml(clock), []
+def faults(*lines):
+    set_faults(control, *lines)
+def read(times=1):
+    for _ in range(times):
+        reading = json.loads(json.dumps(nvml.read(), default=vars))
+    readings.append(reading)
+"""
+
+
+@pytest.fixture
+def readings(stub):
+    """Run a scenario and return its readings and what it logged."""
+
+    def run(scenario, **environment):
+        start = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+        end = "print(json.dumps([readings, records]))"
+        return json.loads(stub.run_python("\n".join([start, PROLOGUE, scenario, end]), **environment))
+
+    return run
+
+
+def test_healthy_gpus_report_everything_and_move(readings):
+    (first, second), log = readings("read(); import time; time.sleep(0.3); read()")
+    assert first["status"] == "ok"
+    assert [gpu["index"] for gpu in first["data"]] == [0, 1]
+    gpu = first["data"][1]
+    assert gpu["uuid"] == "GPU-57ab0000-0000-4000-8000-000000000001"
+    assert (gpu["name"], gpu["status"], gpu["error"]) == ("NVIDIA H200 (stub)", "ok", None)
+    assert 0 <= gpu["utilization_percent"] <= 100
+    assert 0 < gpu["memory_used_bytes"] < gpu["memory_total_bytes"] == 150754820096
+    assert gpu["not_reported"] == {}
+    assert second["data"][0]["memory_used_bytes"] != first["data"][0]["memory_used_bytes"]
+    assert log == []
+
+
+def test_memory_leaves_out_what_the_driver_reserves_like_nvidia_smi(readings):
+    (new, old), _ = readings(
+        "faults('gpus 1', 'memory_used 1000'); read()\n"
+        "faults('gpus 1', 'memory_used 1000', 'unsupported memory_v2'); read()"
+    )
+    assert new["data"][0]["memory_used_bytes"] == 1000
+    assert old["data"][0]["memory_used_bytes"] == 1000 + 650 * 2**20  # an old driver only has this form
+
+
+@pytest.mark.parametrize(
+    ("figure", "fields"),
+    [
+        ("utilization", {"utilization_percent"}),
+        ("memory", {"memory_used_bytes", "memory_total_bytes"}),
+    ],
+)
+def test_figure_that_is_not_supported_is_named_and_logged_once(readings, figure, fields):
+    (reading,), log = readings(f"faults('gpus 1', 'unsupported {figure}'); read(100)")
+    gpu = reading["data"][0]
+    assert gpu["status"] == "ok"
+    assert gpu["not_reported"] == dict.fromkeys(fields, "Not Supported")
+    for field in ("utilization_percent", "memory_used_bytes", "memory_total_bytes"):
+        assert (gpu[field] is None) == (field in fields)
+    assert len(log) == len(fields)
+
+
+def test_gpu_without_a_name_still_reports(readings):
+    (reading,), _ = readings(
+        "faults('gpus 1', 'unsupported name', 'unsupported uuid', 'utilization 37'); read()"
+    )
+    gpu = reading["data"][0]
+    assert (gpu["name"], gpu["uuid"], gpu["utilization_percent"]) == (None, None, 37)
+
+
+def test_gpu_that_is_lost_keeps_its_name_hides_no_other_and_comes_back(readings):
+    (before, lost, still, back), log = readings(
+        "read(); faults('gpus 2', 'lost 1'); read(100)\n"
+        "clock.now += RETRY_FAULT_SECONDS; read(100)\n"
+        "faults('gpus 2'); clock.now += RETRY_FAULT_SECONDS; read()"
+    )
+    for reading in (lost, still):
+        healthy, gone = reading["data"]
+        assert healthy["status"] == "ok"
+        assert healthy["memory_used_bytes"] > 0
+        assert gone["status"] == "lost"
+        assert (gone["name"], gone["uuid"]) == ("NVIDIA H200 (stub)", before["data"][1]["uuid"])
+        assert gone["utilization_percent"] is gone["memory_used_bytes"] is None
+        assert "fallen off the bus" in gone["error"]
+    assert [gpu["status"] for gpu in back["data"]] == ["ok", "ok"]
+    assert len(log) == 1
+
+
+def test_gpu_of_another_job_is_unavailable_and_not_asked_again(readings):
+    (reading,), log = readings("faults('gpus 2', 'denied 0'); read(50)")
+    assert [gpu["status"] for gpu in reading["data"]] == ["unavailable", "ok"]
+    assert "another job" in reading["data"][0]["error"]
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (nvml_reasons.DRIVER_NOT_LOADED, "driver is not loaded"),
+        (nvml_reasons.LIB_RM_VERSION_MISMATCH, "different versions"),
+        (nvml_reasons.NO_PERMISSION, "refuses this user"),
+        (nvml_reasons.UNKNOWN, "NVML error 999"),
+        (4242, "NVML error 4242"),
+    ],
+)
+def test_failed_initialisation_is_a_reason_that_heals(readings, code, words):
+    (failed, too_soon, healed), log = readings(
+        f"faults('init {code}'); read(50); faults('gpus 1'); read(); clock.now += RETRY_FAULT_SECONDS; read()"
+    )
+    assert (failed["status"], failed["data"]) == ("unavailable", None)
+    assert words in failed["error"]
+    assert too_soon == failed
+    assert healed["data"][0]["status"] == "ok"
+    assert log == [failed["error"]]
+
+
+def test_driver_without_a_gpu_says_what_to_ask_for(readings):
+    (reading,), _ = readings("faults('gpus 0'); read()")
+    assert reading["error"] == nvml_reasons.NO_GPU
+
+
+def test_no_library_is_a_reason_and_is_looked_for_rarely(readings, tmp_path):
+    (none, soon), log = readings(
+        "import pynvml\nread(50); pynvml.nvmlInit = None; clock.now += RETRY_FAULT_SECONDS; read()",
+        **no_driver_environment(tmp_path),
+    )
+    assert none["error"] == soon["error"] == nvml_reasons.NO_DRIVER
+    assert log == [nvml_reasons.NO_DRIVER]
+    assert RETRY_MISSING_SECONDS > 10 * RETRY_FAULT_SECONDS
+
+
+def test_nvml_shut_down_by_others_in_the_process_is_started_again(readings):
+    (_, gone, back), _ = readings("read(); __import__('pynvml').nvmlShutdown(); read(); read()")
+    assert gone["error"] == nvml_reasons.RESTARTING
+    assert back["status"] == "ok"
+
+
+def test_close_leaves_the_nvml_of_others_alone_and_read_starts_again(readings):
+    ((first, again), others), _ = readings(
+        "import pynvml; pynvml.nvmlInit()\n"
+        "read(); nvml.close(); nvml.close(); count = pynvml.nvmlDeviceGetCount(); read()\n"
+        "readings = [readings, count]"
+    )
+    assert first["status"] == again["status"] == "ok"
+    assert others == 2
+
+
+def test_import_touches_neither_binding_nor_library(stub):
+    loaded = stub.run_python("import sys, workshop_utils.monitor.sampler; print(*sys.modules)").split()
+    assert "workshop_utils.hardware.nvml" in loaded
+    assert not {"pynvml", "psutil"} & set(loaded)
+
+
+def test_missing_binding_is_a_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert Nvml().read().error == nvml_reasons.NO_BINDING
+
+
+def test_names_of_old_bindings_are_bytes(monkeypatch):
+    error = type("NVMLError", (Exception,), {})
+    old = SimpleNamespace(
+        NVMLError=error,
+        NVML_ERROR_LIBRARY_NOT_FOUND=12,
+        nvmlMemory_v2=1,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUUID=lambda _: b"GPU-1",
+        nvmlDeviceGetName=lambda _: b"Tesla V100\xff",
+        nvmlDeviceGetMemoryInfo=lambda *_: SimpleNamespace(used=1, total=2),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", old)
+    gpu = Nvml().read().data[0]
+    assert (gpu.uuid, gpu.name, gpu.memory_used_bytes) == ("GPU-1", "Tesla V100\ufffd", 1)
+    assert "utilization_percent" in gpu.not_reported  # a function that this binding lacks
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        nvml_reasons.NO_DRIVER,
+        nvml_reasons.NO_GPU,
+        nvml_reasons.NO_BINDING,
+        *(nvml_reasons.of_initialisation(code, "words") for code in (4, 9, 12, 18, 999)),
+        *(nvml_reasons.of_device(code, 0, "H200")[1] for code in (4, 15, 16, 999)),
+    ],
+)
+def test_reason_is_one_sentence(reason):
+    assert reason.endswith(".")
+    assert ". " not in reason
+    assert len(reason) < 220
