@@ -87,7 +87,10 @@ def load_tokenizer(gguf: Path, config: Any) -> Any:
     ):
         tokenizer.init_kwargs.pop(leftover, None)
     # A batch of prompts continues at its right end. Cleaning up is for WordPiece and only brings a warning.
-    tokenizer.init_kwargs.update(padding_side="left", clean_up_tokenization_spaces=False)
+    # The attribute holds the value, and the key in init_kwargs makes save_pretrained() write it.
+    for name, value in (("padding_side", "left"), ("clean_up_tokenization_spaces", False)):
+        tokenizer.init_kwargs[name] = value
+        setattr(tokenizer, name, value)
     return tokenizer
 
 
