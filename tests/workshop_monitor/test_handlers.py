@@ -1,0 +1,268 @@
+"""The three routes inside a Jupyter server: who may, what comes, and what bad input gets."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+
+import pytest
+from tornado.httpclient import HTTPClientError
+from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, SETTING
+from workshop_utils.hardware.reading import GpuReading, Reading
+from workshop_utils.monitor.sampler import Sampler
+
+BASE_URL = "/node/host1/8888/"
+
+
+class Gpus:
+    """One GPU that is as busy as it was read often."""
+
+    reads = 0
+
+    def read(self):
+        self.reads += 1
+        return Reading.of((GpuReading(0, "GPU-1", "NVIDIA H200", utilization_percent=self.reads % 101),))
+
+    def close(self):
+        pass
+
+
+class Host:
+    def read(self):
+        return Reading.missing("no psutil here.")
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def jp_base_url():
+    return BASE_URL
+
+
+@pytest.fixture
+def jp_server_config():
+    """As Open OnDemand configures Jupyter: any origin, no XSRF check, a base URL behind its proxy."""
+    return {
+        "ServerApp": {
+            "jpserver_extensions": {"workshop_monitor": True},
+            "base_url": BASE_URL,
+            "allow_origin": "*",
+            "disable_check_xsrf": True,
+            "allow_unauthenticated_access": False,
+        }
+    }
+
+
+@pytest.fixture
+def broadcast(jp_serverapp):
+    found = jp_serverapp.web_app.settings[SETTING]
+    found.sampler = Sampler(Gpus(), Host())
+    yield found
+    found.sampler.stop()
+
+
+@pytest.fixture
+def fetch(jp_fetch, broadcast):
+    async def get(*parts, **options):
+        return await jp_fetch("workshop-monitor", *parts, **options)
+
+    return get
+
+
+@pytest.fixture
+def connect(jp_ws_fetch, broadcast):
+    async def open_stream(**options):
+        return await jp_ws_fetch("workshop-monitor", "stream", **options)
+
+    return open_stream
+
+
+async def read_frames(socket, count):
+    return [json.loads(await asyncio.wait_for(socket.read_message(), 5)) for _ in range(count)]
+
+
+async def until(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+async def status_of(fetching):
+    with pytest.raises(HTTPClientError) as refused:
+        await fetching
+    return refused.value.code, refused.value.response
+
+
+async def test_stream_greets_catches_up_and_samples_at_the_rate(connect, broadcast):
+    broadcast.sampler.latest()
+    socket = await connect(params={"hz": "10"})
+    hello, history, *samples = await read_frames(socket, 12)
+    assert hello == {
+        "version": 1,
+        "kind": "hello",
+        "hz": 10.0,
+        "hz_range": [0.2, 10.0],
+        "history_seconds": 600,
+        "note": None,
+    }
+    assert (history["version"], history["kind"], len(history["samples"])) == (1, "history", 1)
+    assert {frame["kind"] for frame in samples} == {"sample"}
+    assert [frame["gpus"]["data"][0]["utilization_percent"] for frame in samples] == list(range(3, 13))
+    assert samples[-1]["time"] - samples[0]["time"] == pytest.approx(0.9, abs=0.3)
+    assert samples[0]["host"] == {"status": "unavailable", "error": "no psutil here.", "data": None}
+    socket.close()
+
+
+async def test_default_rate_is_one_a_second(connect):
+    socket = await connect()
+    hello, *_ = await read_frames(socket, 2)
+    assert (hello["hz"], hello["note"]) == (1.0, None)
+
+
+@pytest.mark.parametrize(("asked", "runs_at"), [("50", 10.0), ("0", 0.2), ("-3", 0.2), ("1e9", 10.0)])
+async def test_rate_out_of_range_is_clamped_and_says_so(connect, asked, runs_at):
+    socket = await connect(params={"hz": asked})
+    (hello,) = await read_frames(socket, 1)
+    assert hello["hz"] == runs_at
+    assert "outside 0.2 to 10" in hello["note"]
+
+
+@pytest.mark.parametrize("asked", ["abc", "nan", "inf", "", "1" * 5000])
+async def test_rate_that_is_no_number_is_400_before_the_upgrade(connect, broadcast, asked):
+    code, response = await status_of(connect(params={"hz": asked}))
+    assert code == 400
+    message = json.loads(response.body)["message"] if response.body else ""
+    assert len(message) < 200
+    assert broadcast._clients == {}
+
+
+async def test_refusal_names_the_value_and_the_range(fetch):
+    code, response = await status_of(fetch("history", params={"seconds": "<b>%s"}))
+    assert code == 400
+    assert response.headers["Content-Type"].startswith("application/json")
+    message = json.loads(response.body)["message"]
+    assert message == (
+        "seconds='<b>%s' is not a number: give a number above 0, at most 600 seconds, for example seconds=60."
+    )
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "nan", "inf", "ten"])
+async def test_history_refuses_what_is_no_length_of_time(fetch, seconds):
+    assert (await status_of(fetch("history", params={"seconds": seconds})))[0] == 400
+
+
+async def test_snapshot_and_history_answer_in_frames(fetch):
+    sample = json.loads((await fetch("snapshot")).body)
+    assert (sample["kind"], sample["version"]) == ("sample", 1)
+    for seconds in ("600", "99999", "0.5"):
+        answer = await fetch("history", params={"seconds": seconds})
+        assert answer.headers["Content-Type"].startswith("application/json")
+        history = json.loads(answer.body)
+        assert history["kind"] == "history"
+        assert history["samples"] == [sample]
+
+
+async def test_snapshot_without_a_sample_is_a_sentence(fetch, broadcast):
+    broadcast.sampler.stop()
+    code, response = await status_of(fetch("snapshot"))
+    assert code == 503
+    assert "nvidia-smi" in json.loads(response.body)["message"]
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": "token wrong"}])
+@pytest.mark.parametrize("route", ["snapshot", "history", "stream"])
+async def test_nothing_without_a_token(fetch, broadcast, route, headers):
+    assert (await status_of(fetch(route, headers=headers)))[0] == 403
+    assert broadcast.sampler._gpus.reads == 0
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": "token wrong"}])
+async def test_websocket_without_a_token_is_403_and_never_upgraded(connect, broadcast, headers):
+    assert (await status_of(connect(headers=headers)))[0] == 403
+    assert broadcast._clients == {}
+
+
+async def test_user_without_the_permission_is_refused(connect, fetch, jp_serverapp, monkeypatch):
+    asked = []
+
+    def refuse(handler, user, action, resource):
+        asked.append((action, resource))
+        return False
+
+    monkeypatch.setattr(jp_serverapp.authorizer, "is_authorized", refuse)
+    assert (await status_of(connect()))[0] == 403
+    assert (await status_of(fetch("snapshot")))[0] == 403
+    assert set(asked) == {("read", "workshop_monitor")}
+
+
+async def test_messages_are_ignored_and_long_ones_close_the_socket(connect, broadcast, caplog):
+    socket = await connect(params={"hz": "10"})
+    await read_frames(socket, 2)
+    for message in ("{}", "text", '{"hz": 1e99}', "[" * 1000, "\x00"):
+        await socket.write_message(message)
+    await socket.write_message(b"\xff\xfe", binary=True)
+    assert (await read_frames(socket, 3))[-1]["kind"] == "sample"
+    with caplog.at_level(logging.WARNING):
+        await socket.write_message("x" * (LONGEST_MESSAGE_BYTES + 1))
+        await until(lambda: not broadcast._clients)
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_client_that_goes_is_forgotten(connect, broadcast):
+    socket = await connect()
+    await read_frames(socket, 2)
+    assert len(broadcast.sampler._subscriptions) == 1
+    socket.close()
+    await until(lambda: not broadcast._clients and not broadcast.sampler._subscriptions)
+
+
+async def test_twenty_clients_share_one_thread_and_the_same_samples(connect, broadcast):
+    sockets = [await connect(params={"hz": "10"}) for _ in range(20)]
+    heard = [await read_frames(socket, 8) for socket in sockets]
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("workshop-sampler") == 1
+    last = {json.dumps(sample) for frames in heard for sample in frames[-1:]}
+    assert len(last) < 20
+    assert broadcast.sampler._gpus.reads < 60
+
+
+async def test_client_that_does_not_read_is_left_out_and_holds_up_nobody(connect, broadcast):
+    socket = await connect(params={"hz": "10"})
+    await read_frames(socket, 2)
+    (handler,) = broadcast._clients
+    handler._last_write = asyncio.get_running_loop().create_future()  # a frame that never leaves
+    other = await connect(params={"hz": "10"})
+    assert len(await read_frames(other, 7)) == 7
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(socket.read_message(), 0.3)
+    newest = broadcast.sampler.latest(0).time
+    handler._last_write.set_result(None)
+    (frame,) = await read_frames(socket, 1)
+    assert frame["time"] >= round(newest, 3)  # not what it missed
+
+
+async def test_watching_is_no_activity(connect, fetch, jp_fetch):
+    async def last_activity():
+        return json.loads((await jp_fetch("api", "status")).body)["last_activity"]
+
+    before = await last_activity()
+    await fetch("snapshot")
+    await fetch("history")
+    socket = await connect(params={"hz": "10"})
+    await read_frames(socket, 5)
+    await socket.write_message("hello")
+    assert await last_activity() == before
+    await jp_fetch("api", "contents")  # a reader's request does count
+    assert await last_activity() > before
+
+
+async def test_handlers_only_read(jp_fetch, broadcast):
+    for route in ("snapshot", "history"):
+        for method in ("POST", "PUT", "DELETE"):
+            body = None if method == "DELETE" else "{}"
+            code, _ = await status_of(jp_fetch("workshop-monitor", route, method=method, body=body))
+            assert code == 405
