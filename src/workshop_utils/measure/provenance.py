@@ -1,0 +1,71 @@
+"""Where a measurement comes from: this machine, these libraries, this moment, this commit."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from workshop_utils.measure.measurement import Measurement, Quantity
+
+LIBRARIES = ("torch", "transformers")
+
+
+def measured_here(
+    what: str, values_bytes: Mapping[str, int], command: str, settings: Mapping[str, Any]
+) -> Measurement:
+    """Return a ``Measurement`` of byte counts with the provenance of this process."""
+    return Measurement(
+        what=what,
+        values={name: Quantity(value, "bytes") for name, value in values_bytes.items()},
+        command=command,
+        hardware=hardware_name(),
+        versions={"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=_commit(),
+        settings=settings,
+    )
+
+
+def hardware_name() -> str:
+    """Return the GPUs that torch can use, or the CPU and how many of its cores this process may use."""
+    import torch
+
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return f"{count} × {torch.cuda.get_device_name(0)}" if count > 1 else torch.cuda.get_device_name(0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU {_cpu_model()}, {cores} cores"
+
+
+def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name; platform.processor() is empty on most Linux systems."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str | None:
+    """Return the commit of a checkout; None for an installed wheel, which lies in nobody's repository."""
+    package = Path(__file__).resolve().parents[1]
+    if package.parent.name != "src":
+        return None
+    command = ["git", "-C", str(package), "rev-parse", "--short", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
