@@ -159,7 +159,7 @@ def build(environment: Environment, torch: str, requirement: list[str]) -> None:
     folder = environment.folder
     log = folder.with_name(f"{folder.name}-install.log")
     log.unlink(missing_ok=True)
-    variables = dict(os.environ)
+    variables = {**os.environ, "PIP_PROGRESS_BAR": "off"}  # the step's own line shows what is going on
     words = ["--system-site-packages"] if torch == "site" else []
     if not words:
         # A loaded module's packages would count as installed here.

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,15 +62,10 @@ def make_environment(torch: str, extras: Sequence[str]) -> Environment:
 
 
 def run_lab(parsed: argparse.Namespace) -> int:
-    """Open the lab, after making what is missing: environment, then the small model."""
-    environment = make_environment(parsed.torch, [])
-    workshop = str(environment.command("workshop"))
-    prepared = subprocess.run([workshop, "model", "prepare"], check=False)
-    if prepared.returncode:
-        return prepared.returncode
+    """Open the lab, after making the environment where it is missing; the lab prepares its model itself."""
+    workshop = str(make_environment(parsed.torch, []).command("workshop"))
     # The lab takes this process's place, so that its signals and exit code are make's.
-    command = [workshop, "lab", *shlex.split(parsed.args)]
-    os.execv(workshop, command)  # noqa: S606
+    os.execv(workshop, [workshop, "lab", *shlex.split(parsed.args)])  # noqa: S606
 
 
 def run_environment(parsed: argparse.Namespace) -> int:

@@ -60,9 +60,11 @@ def explain(output: str) -> str:
     for sign, meaning in CAUSES:
         if re.search(sign, output):
             return meaning
-    errors = [line for line in output.splitlines() if line.lower().startswith(("error", "fatal"))]
-    last = [line for line in output.splitlines() if line.strip()][-1:]
-    return (errors or last or ["it said nothing"])[-1].strip().rstrip(".")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    # A build inside pip ends in an exception, and pip's own last line only says that it failed.
+    exceptions = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
+    return (exceptions or errors or lines or ["it said nothing"])[-1].rstrip(".")
 
 
 class Ticker:
