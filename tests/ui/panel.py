@@ -1,0 +1,72 @@
+"""The GPU panel as a reader finds it: by role, name and text."""
+
+import re
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+TAB = "GPU monitor"
+# Counts every drawing of every chart: uPlot clears its canvas before each.
+COUNT_DRAWINGS = """
+window.drawings = 0;
+const clear = CanvasRenderingContext2D.prototype.clearRect;
+CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+  window.drawings += 1;
+  return clear.apply(this, box);
+};
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU or the job: two readings and a chart."""
+
+    node: Locator
+
+    @property
+    def busy(self) -> Locator:
+        return self.node.locator(".wm-busy .wm-value")
+
+    @property
+    def memory(self) -> Locator:
+        return self.node.locator(".wm-memory .wm-value")
+
+    @property
+    def chart(self) -> Locator:
+        return self.node.get_by_role("img")
+
+    def picture(self) -> str:
+        """Return what the chart shows now, to be compared with what it shows later."""
+        picture: str = self.chart.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+        return picture
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The panel in a page of Lab."""
+
+    page: Page
+
+    @property
+    def node(self) -> Locator:
+        return self.page.get_by_role("region", name="GPUs and this job, live")
+
+    @property
+    def tab(self) -> Locator:
+        return self.page.locator(".jp-SideBar.jp-mod-left .lm-TabBar-tab[data-id=workshop-monitor]")
+
+    def gpu(self, index: int) -> Card:
+        return Card(self.node.get_by_role("region", name=f"GPU {index}"))
+
+    @property
+    def job(self) -> Card:
+        return Card(self.node.get_by_role("region", name="CPU and main memory"))
+
+    def expect_live(self, seconds: float = 15) -> None:
+        """Return when the job's CPU is shown, which every machine has."""
+        expect(self.job.busy).to_have_text(re.compile(r"^\d+ %$"), timeout=seconds * 1000)
+
+    def drawings(self) -> int:
+        """Return how often a chart was drawn; the page needs COUNT_DRAWINGS as an init script."""
+        drawings: int = self.page.evaluate("window.drawings")
+        return drawings

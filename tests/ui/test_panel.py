@@ -1,0 +1,215 @@
+"""The panel in a real JupyterLab, over the real nvidia-ml-py and a stub NVML library with faults."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from ui.browser import OURS, Watched
+from ui.conftest import Stub
+from ui.lab import Lab
+from ui.panel import COUNT_DRAWINGS, Card, Panel
+
+CHANGE_THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+# What a browser itself reports when a server goes away; no script can prevent it.
+CONNECTION_FAILED = re.compile(r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED")
+# What the panel costs a reader who keeps it closed. Nobody compresses it: Jupyter serves files as they are.
+EAGER_BYTES = 30_000
+LOADED_BYTES = """part => performance.getEntriesByType('resource')
+  .filter(entry => entry.name.includes(part))
+  .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+
+
+def open_panel(watched: Watched, lab: Lab) -> Panel:
+    panel = Panel(watched.open_lab(lab.url))
+    panel.expect_live()
+    # Until its layout is restored Lab moves the focus about.
+    panel.page.evaluate("window.jupyterapp.restored.then(() => null)")
+    return panel
+
+
+def expect_change(panel: Panel, card: Card) -> None:
+    """Numbers and chart move."""
+    busy, picture = card.busy.inner_text(), card.picture()
+    expect(card.busy).not_to_have_text(busy, timeout=10_000)
+    panel.page.wait_for_timeout(2_500)
+    assert card.picture() != picture
+
+
+def test_opens_by_itself_and_moves(watched: Watched, gpu_lab: Lab) -> None:
+    panel = open_panel(watched, gpu_lab)
+    for index in (0, 1):
+        expect(panel.gpu(index).node.get_by_role("heading")).to_have_text(f"GPU {index} NVIDIA H200 (stub)")
+        expect_change(panel, panel.gpu(index))
+    expect_change(panel, panel.job)
+    assert watched.our_complaints() == []
+
+
+def test_figures_are_those_of_the_driver(watched: Watched, gpu_lab: Lab, stub: Stub) -> None:
+    stub.set("gpus 2", "utilization 37", f"memory_used {3 * 2**30}")
+    panel = open_panel(watched, gpu_lab)
+    for index in (0, 1):
+        expect(panel.gpu(index).busy).to_have_text("37 %")
+        expect(panel.gpu(index).memory).to_have_text("3.0 of 140 GiB")
+
+
+def test_job_is_measured_against_its_limit(watched: Watched, gpu_lab: Lab) -> None:
+    panel = open_panel(watched, gpu_lab)
+    expect(panel.job.node).to_contain_text(re.compile(r"of \d+(\.\d)? cores? ?(\(.+\)|, the whole machine)"))
+    expect(panel.job.memory).to_have_text(re.compile(r"^[\d.]+ of [\d.]+ GiB$"))
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_takes_the_colours_of_the_theme(watched: Watched, gpu_lab: Lab, output: Path, theme: str) -> None:
+    panel = open_panel(watched, gpu_lab)
+    watched.page.evaluate(CHANGE_THEME, f"JupyterLab {theme}")
+    drawn = "document.querySelector('.wm-chart canvas')"
+    colour = "getComputedStyle(document.documentElement).getPropertyValue('--jp-ui-font-color2')"
+    # The axis is written in the theme's colour for secondary text: some pixel of the canvas has it.
+    watched.page.wait_for_function(
+        f"""() => {{
+          const probe = document.createElement('canvas').getContext('2d');
+          probe.fillStyle = {colour};
+          probe.fillRect(0, 0, 1, 1);
+          const wanted = probe.getImageData(0, 0, 1, 1).data.join();
+          const canvas = {drawn};
+          const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+          for (let at = 0; at < pixels.length; at += 4) {{
+            if (pixels.slice(at, at + 4).join() === wanted) return true;
+          }}
+          return false;
+        }}""",
+        timeout=10_000,
+    )
+    panel.page.wait_for_timeout(1_500)
+    panel.page.screenshot(path=output / f"panel-{theme.lower()}.png")
+    assert watched.our_complaints() == []
+
+
+def test_lost_gpu_is_shown_as_lost_and_comes_back(
+    watched: Watched, gpu_lab: Lab, stub: Stub, output: Path
+) -> None:
+    panel = open_panel(watched, gpu_lab)
+    expect(panel.gpu(1).busy).to_have_text(re.compile(r"\d+ %"))
+    stub.set("gpus 2", "lost 1")
+    expect(panel.gpu(1).node).to_contain_text("Lost. GPU 1 (NVIDIA H200 (stub)) has fallen off the bus")
+    expect(panel.gpu(1).busy).to_be_hidden()
+    expect_change(panel, panel.gpu(0))
+    panel.page.screenshot(path=output / "panel-lost.png")
+    stub.set("gpus 2")
+    expect(panel.gpu(1).node).not_to_contain_text("Lost", timeout=20_000)
+    expect(panel.gpu(1).busy).to_have_text(re.compile(r"\d+ %"))
+    assert watched.our_complaints() == []
+
+
+def test_figure_that_is_not_supported_is_not_reported(watched: Watched, gpu_lab: Lab, stub: Stub) -> None:
+    stub.set("gpus 2", "unsupported utilization")
+    panel = open_panel(watched, gpu_lab)
+    expect(panel.gpu(0).busy).to_have_text("not reported")
+    expect(panel.gpu(0).memory).to_have_text(re.compile(r"^[\d.]+ of 140 GiB$"))
+    stub.set("gpus 2")
+    expect(panel.gpu(0).busy).to_have_text(re.compile(r"\d+ %"))
+
+
+def test_eight_gpus_scroll(watched: Watched, gpu_lab: Lab, stub: Stub, output: Path) -> None:
+    panel = open_panel(watched, gpu_lab)
+    # The driver is asked anew for its GPUs only after it failed: so it fails once.
+    stub.set("gpus 8", "shut_down 1")
+    expect(panel.gpu(0).node).to_contain_text("the reason is at the top")
+    stub.set("gpus 8")
+    expect(panel.gpu(7).node).to_be_attached(timeout=20_000)
+    panel.node.focus()
+    panel.page.keyboard.press("End")
+    expect(panel.job.chart).to_be_in_viewport()
+    panel.page.screenshot(path=output / "panel-eight.png")
+
+
+def test_no_driver_says_so_and_the_job_is_still_shown(
+    watched: Watched, start_lab: Callable[..., Lab], output: Path
+) -> None:
+    panel = open_panel(watched, start_lab(driver=False))
+    expect(panel.node).to_contain_text("This machine has no NVIDIA driver")
+    assert panel.node.get_by_role("region", name=re.compile("^GPU ")).count() == 0
+    expect_change(panel, panel.job)
+    panel.page.screenshot(path=output / "panel-no-driver.png")
+    assert watched.our_complaints() == []
+
+
+def test_server_that_stops_is_told_and_the_panel_reconnects(
+    watched: Watched, start_lab: Callable[..., Lab], output: Path
+) -> None:
+    lab = start_lab()
+    panel = open_panel(watched, lab)
+    lab.stop()
+    expect(panel.node).to_contain_text("Disconnected from the server")
+    expect(panel.gpu(0).busy).to_have_text(re.compile(r"\d+ %"))
+    panel.page.screenshot(path=output / "panel-disconnected.png")
+    lab.start()
+    expect(panel.node).not_to_contain_text("Disconnected", timeout=30_000)
+    expect_change(panel, panel.gpu(0))
+    unexpected = [each for each in watched.our_complaints() if not CONNECTION_FAILED.search(each.text)]
+    assert unexpected == []
+
+
+def test_missing_server_extension_says_what_to_do(watched: Watched, start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab("--ServerApp.jpserver_extensions=workshop_monitor=False")
+    panel = Panel(watched.open_lab(lab.url))
+    expect(panel.node).to_contain_text("The server part of this panel is missing (404)")
+    expect(panel.node).to_contain_text("restart the server")
+
+
+def test_draws_nothing_while_hidden_and_keeps_one_socket(watched: Watched, gpu_lab: Lab) -> None:
+    watched.page.add_init_script(COUNT_DRAWINGS)
+    panel = open_panel(watched, gpu_lab)
+    expect_change(panel, panel.gpu(0))
+    panel.tab.click()
+    expect(panel.node).to_be_hidden()
+    panel.page.wait_for_timeout(300)
+    before = panel.drawings()
+    panel.page.wait_for_timeout(3_000)
+    assert panel.drawings() == before
+    panel.tab.click()
+    expect_change(panel, panel.gpu(0))
+    assert panel.drawings() > before
+    assert len(watched.streams()) == 1
+
+
+def test_stays_closed_for_a_reader_who_closed_it(watched: Watched, gpu_lab: Lab) -> None:
+    panel = open_panel(watched, gpu_lab)
+    panel.tab.click()
+    expect(panel.node).to_be_hidden()
+    # Lab saves its layout a second after the last change.
+    panel.page.wait_for_timeout(2_000)
+    watched.requests.clear()
+    watched.open_lab(f"{gpu_lab.base_url}lab")
+    expect(panel.tab).to_be_visible()
+    panel.page.wait_for_timeout(2_000)
+    expect(panel.node).to_have_count(0)
+    assert watched.streams() == []
+    assert 0 < panel.page.evaluate(LOADED_BYTES, OURS) < EAGER_BYTES
+
+
+def test_can_be_read_without_a_mouse(watched: Watched, gpu_lab: Lab) -> None:
+    panel = open_panel(watched, gpu_lab)
+    name = panel.gpu(0).node.get_by_role("button", name="Utilisation")
+    meaning = panel.gpu(0).node.get_by_role("tooltip", name="", include_hidden=True).first
+    expect(meaning).to_be_hidden()
+    panel.node.focus()
+    panel.page.keyboard.press("Tab")
+    expect(name).to_be_focused()
+    expect(meaning).to_be_visible()
+    expect(name).to_have_accessible_description(re.compile("at least one kernel ran"))
+    expect(panel.gpu(0).chart).to_have_accessible_name("GPU 0: Utilisation and Memory, last ten minutes")
+
+
+def test_lives_beside_nvdashboard(watched: Watched, gpu_lab: Lab) -> None:
+    panel = open_panel(watched, gpu_lab)
+    assert any("/lab/extensions/jupyterlab-nvdashboard/" in url for url in watched.requests)
+    panel.page.locator(".jp-SideBar.jp-mod-left .lm-TabBar-tab[data-id=gpu-dashboard]").click()
+    panel.page.get_by_role("button", name="GPU Utilization").first.click()
+    panel.page.wait_for_timeout(3_000)
+    panel.tab.click()
+    expect_change(panel, panel.gpu(0))
+    # Neither complains about anything; what nvdashboard may come to log belongs into a list by name here.
+    assert watched.complaints == []
