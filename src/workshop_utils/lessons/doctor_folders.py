@@ -13,7 +13,14 @@ from workshop_utils.lessons.caches import VARIABLES, cache_variables
 from workshop_utils.lessons.doctor import FAILED, OK, WARNING, Check
 from workshop_utils.models.small_model import find_small_model
 from workshop_utils.models.small_model_source import SMOLLM2
-from workshop_utils.storage import FreeSpace, cache_folder, free_space, require_writable, scratch_folder
+from workshop_utils.storage import (
+    SET_CACHE,
+    FreeSpace,
+    cache_folder,
+    free_space,
+    require_writable,
+    scratch_folder,
+)
 from workshop_utils.units import format_gb
 
 LABEXTENSION = "workshop-monitor"
@@ -26,15 +33,25 @@ def describe(space: FreeSpace) -> str:
     return f"{format_gb(space.free_bytes)} free ({limit})"
 
 
+def why_not_writable(folder: Path) -> str:
+    """Return the system's words, or nothing where the folder can be written."""
+    try:
+        require_writable(folder)
+    except WorkshopError as error:
+        return getattr(error.__cause__, "strerror", None) or str(error)
+    return ""
+
+
 def check_home() -> Check:
     """Jupyter keeps its keys and connection files in the home, whose quota is the first to be full."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     home = Path.home()
-    try:
-        require_writable(Path(jupyter_runtime_dir()), "free space in your home or set JUPYTER_RUNTIME_DIR")
-    except WorkshopError as error:
-        return Check("home", FAILED, f"{home}: {error}", "free space in your home: no kernel starts without.")
+    runtime = Path(jupyter_runtime_dir())
+    reason = why_not_writable(runtime)
+    if reason:
+        next_step = "free space in your home, or set JUPYTER_RUNTIME_DIR: no kernel starts without."
+        return Check("home", FAILED, f"{runtime} cannot be written ({reason})", next_step)
     return Check("home", OK, f"{home}: {describe(free_space(home))}")
 
 
@@ -44,10 +61,9 @@ def check_cache() -> Check:
     why = (
         "WORKSHOP_CACHE" if os.environ.get("WORKSHOP_CACHE") else "scratch" if scratch_folder() else "default"
     )
-    try:
-        require_writable(folder)
-    except WorkshopError as error:
-        return Check("cache folder", FAILED, str(error), "set WORKSHOP_CACHE to a folder that you may write.")
+    reason = why_not_writable(folder)
+    if reason:
+        return Check("cache folder", FAILED, f"{folder} cannot be written ({reason})", f"{SET_CACHE}.")
     return Check("cache folder", OK, f"{folder} ({why}): {describe(free_space(folder))}")
 
 

