@@ -1,5 +1,5 @@
 /* A libnvidia-ml.so.1 without a GPU, for the real nvidia-ml-py. Faults are lines of the file that
- * NVML_STUB_CONTROL names, read anew at each call so that a test can change them while a server runs:
+ * NVML_STUB_CONTROL names, which is looked at in each call, so that a test can change them while a server runs:
  *
  *   gpus 2               number of GPUs (default 2)
  *   block_ms 20          every query of a GPU takes this long
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, INSUFFICIENT_SIZE = 7, LOST = 15 };
@@ -31,23 +32,43 @@ typedef struct { unsigned int gpu, memory; } utilization_t;
 static unsigned int handles[MOST_GPUS];
 static int initialised;
 
+/* The text of the control file. Read again only when another file lies in its place, so that the stub costs
+ * about what a driver does; each thread keeps its own copy, as calls may come from several. */
+static const char *control_text(void)
+{
+    static __thread char text[4096];
+    static __thread struct stat known;
+    const char *path = getenv("NVML_STUB_CONTROL");
+    struct stat found;
+    FILE *file;
+    if (!path || stat(path, &found))
+        return "";
+    if (found.st_ino == known.st_ino && found.st_mtim.tv_sec == known.st_mtim.tv_sec &&
+        found.st_mtim.tv_nsec == known.st_mtim.tv_nsec)
+        return text;
+    file = fopen(path, "r");
+    if (!file)
+        return "";
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    known = found;
+    return text;
+}
+
 /* The value of `key`, or `otherwise`; with `wanted`, 1 if a line "key wanted" exists. */
 static long long control(const char *key, const char *wanted, long long otherwise)
 {
-    const char *path = getenv("NVML_STUB_CONTROL");
-    FILE *file = path ? fopen(path, "r") : NULL;
-    char line[128], name[64], value[64];
+    char name[64], value[64];
     long long found = otherwise;
-    while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "%63s %63s", name, value) != 2 || strcmp(name, key))
+    int length;
+    for (const char *text = control_text(); sscanf(text, "%63s %63s%n", name, value, &length) == 2; text += length) {
+        if (strcmp(name, key))
             continue;
         if (!wanted)
             found = atoll(value);
         else if (!strcmp(value, wanted))
             found = 1;
     }
-    if (file)
-        fclose(file);
     return found;
 }
 

@@ -9,6 +9,7 @@ import time
 import pytest
 from tornado.httpclient import HTTPClientError
 from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, SETTING
+
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.sampler import Sampler
 
