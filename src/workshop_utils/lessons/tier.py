@@ -1,0 +1,43 @@
+"""What the reader's machine can do: every notebook runs on all three tiers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workshop_utils.hardware.machine import find_machine
+from workshop_utils.units import format_gib
+
+
+@dataclass(frozen=True)
+class Tier:
+    """``cpu``, ``one_gpu`` or ``multi_gpu``, and one sentence about what that means here."""
+
+    name: Literal["cpu", "one_gpu", "multi_gpu"]
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"Tier: {self.name}. {self.sentence}"
+
+    def _repr_markdown_(self) -> str:
+        return f"**Tier: `{self.name}`**. {self.sentence}"
+
+
+def find_tier() -> Tier:
+    """Count the GPUs that torch can use; on ``cpu``, say why there are none."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        return Tier("cpu", f"{_why_no_gpu()} What needs a GPU is shown from recorded measurements.")
+    properties = torch.cuda.get_device_properties(0)
+    gpu = f"{properties.name} with {format_gib(properties.total_memory)}"
+    if count == 1:
+        return Tier("one_gpu", f"You have one {gpu}. What needs several is shown from recorded measurements.")
+    return Tier("multi_gpu", f"You have {count} GPUs, the first a {gpu}. Every step runs here.")
+
+
+def _why_no_gpu() -> str:
+    machine = find_machine()
+    if machine.no_gpu_reason is None:  # the driver shows a GPU that torch cannot use
+        names = ", ".join(gpu.name or "a GPU" for gpu in machine.gpus)
+        return f"The driver shows {names}, but this PyTorch cannot use it: see the preflight."
+    return machine.no_gpu_reason
