@@ -66,7 +66,7 @@ test-panel: ## the panel's formatting, types and unit tests
 
 .PHONY: test-unit
 test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
-	@$(PYTEST) -n 2 --dist=loadfile $(ARGS)
+	@$(PYTEST) -n 2 --dist=loadfile --ignore=tests/install $(ARGS)
 
 .PHONY: test-notebooks
 test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions
