@@ -31,7 +31,9 @@ def python_for_all() -> str | None:
 
 
 def as_student() -> list[str]:
-    return ["setpriv", f"--reuid={STUDENT}", f"--regid={STUDENT}", "--clear-groups", "--"]
+    # setpriv keeps root's capabilities until its exec; the shell's exec then looks at folders as the student.
+    drop = ["setpriv", f"--reuid={STUDENT}", f"--regid={STUDENT}", "--clear-groups", "--"]
+    return [*drop, "sh", "-c", 'exec "$@"', "sh"]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
