@@ -98,6 +98,7 @@ def test_the_installed_torch_is_read_without_importing_it() -> None:
 
 
 def test_gpus_and_tier(monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     pretend(monkeypatch, ("2.11.0", "13.0"))
     assert doctor_machine.check_gpus() == Check("GPUs", OK, "none: no driver here")
     assert doctor_machine.check_tier().sentence.startswith("cpu")
@@ -108,6 +109,12 @@ def test_gpus_and_tier(monkeypatch) -> None:
     pretend(monkeypatch, ("2.11.0", "13.0"), GPU, GPU)
     assert doctor_machine.check_gpus().sentence == "2 × NVIDIA H200 (140.4 GiB); driver 580.95.05"
     assert doctor_machine.check_tier().sentence.startswith("multi_gpu")
+    for visible, tier in (("1", "one_gpu"), ("", "cpu"), ("-1", "cpu"), ("0,1", "multi_gpu")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert doctor_machine.check_tier().sentence.startswith(tier)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    pretend(monkeypatch, ("2.11.0", "13.0"), GPU, cuda=(12, 4))
+    assert doctor_machine.check_tier().sentence.startswith("cpu")
     pretend(monkeypatch, ("2.13.0", None), GPU, GPU)
     assert doctor_machine.check_tier().sentence.startswith("cpu")
 

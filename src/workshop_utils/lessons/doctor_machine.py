@@ -124,9 +124,11 @@ def check_job() -> Check:
 
 
 def check_tier() -> Check:
-    """Which form of the exercises this machine can run itself; the others show recorded measurements."""
-    build = torch_build()
-    count = sum(gpu.fault is None for gpu in machine().gpus) if build and build[1] else 0
+    """Which form of the exercises this machine can run; ``lessons.tier`` asks torch the same."""
+    count = sum(gpu.fault is None for gpu in machine().gpus) if check_torch().status == OK else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:  # NVML shows the others all the same
+        count = min(count, sum(word.strip() not in {"", "-1"} for word in visible.split(",")))
     tier = "cpu" if count == 0 else "one_gpu" if count == 1 else "multi_gpu"
     shown = "measured here" if tier == "multi_gpu" else "the rest is shown from recorded measurements"
     return Check("tier", OK, f"{tier}: {shown}")
