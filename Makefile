@@ -34,7 +34,7 @@ install: ## one read-only install for a whole class: make install PREFIX=/projec
 	@$(BOOTSTRAP) install "$(PREFIX)"
 
 .PHONY: test-gpu
-test-gpu: test-environment ## verify this machine's GPUs and write reports/gpu-report-HOST-DATE.json
+test-gpu: environment ## verify this machine's GPUs and write reports/gpu-report-HOST-DATE.json
 	@$(BIN)/python tests/gpu/verify.py $(ARGS)
 
 ##@ Tests

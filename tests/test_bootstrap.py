@@ -22,7 +22,7 @@ PACKAGE = Path(bootstrap.__file__).parent
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (*VARIABLES, "SCRATCH", "USER", "WORKSHOP_CACHE", "WORKSHOP_VENV"):
+    for name in (*VARIABLES, "HF_HOME", "SCRATCH", "USER", "WORKSHOP_CACHE", "WORKSHOP_VENV"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -267,7 +267,7 @@ def test_caches_move_only_where_the_home_is_not_the_place(
     monkeypatch.setenv("SCRATCH", str(tmp_path))
     monkeypatch.setenv("HF_HOME", "/readers/own")
     variables = cache_variables()
-    assert set(variables) == set(VARIABLES) - {"HF_HOME"}
+    assert set(variables) == set(VARIABLES) - {"HF_HUB_CACHE", "HF_XET_CACHE"}
     assert all(Path(folder).is_relative_to(tmp_path) for folder in variables.values())
 
 
@@ -328,7 +328,7 @@ def test_an_unknown_build_is_one_sentence_and_exit_code_2(capsys: pytest.Capture
     ("output", "said"),
     [
         ("OSError: [Errno 28] No space left on device", "quota is full"),
-        ("WARNING: Retrying … NewConnectionError …\nERROR: No matching distribution for hatchling", "login node"),
+        ("WARNING: Retrying … NewConnectionError …\nERROR: No matching distribution", "login node"),
         ("PermissionError: [Errno 13] Permission denied: '/x'", "cannot be written"),
         ("noise\nFileNotFoundError: Forced include\nerror: metadata-generation-failed", "Forced include"),
         ("ERROR: ResolutionImpossible.\n", "ResolutionImpossible"),
