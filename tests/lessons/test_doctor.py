@@ -132,7 +132,7 @@ def test_caches_that_would_fill_the_home(own_home, monkeypatch, tmp_path) -> Non
     assert doctor_folders.check_library_caches().status == OK
     monkeypatch.setenv("WORKSHOP_CACHE", str(tmp_path / "big"))
     check = doctor_folders.check_library_caches()
-    assert check.status == WARNING and "HF_HOME" in check.sentence
+    assert check.status == WARNING and "HF_HUB_CACHE" in check.sentence
     for name in doctor_folders.VARIABLES:
         monkeypatch.setenv(name, str(tmp_path / "big" / name))
     assert doctor_folders.check_library_caches().status == OK

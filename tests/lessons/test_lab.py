@@ -172,11 +172,11 @@ def test_the_command_line(tmp_path, monkeypatch) -> None:
 def test_the_environment_of_the_kernels(own_home, monkeypatch, tmp_path) -> None:
     plain = lab_environment({"JUPYTER_CONFIG_PATH": "/theirs"})
     assert plain["JUPYTER_CONFIG_PATH"] == f"{CONFIG}{os.pathsep}/theirs"
-    assert "SLURM_EXPORT_ENV" not in plain and "HF_HOME" not in plain
+    assert "SLURM_EXPORT_ENV" not in plain and "HF_HUB_CACHE" not in plain
     monkeypatch.setenv("WORKSHOP_CACHE", str(tmp_path))
     job = lab_environment({"SLURM_JOB_ID": "7", "SLURM_EXPORT_ENV": "NONE"})
     assert job["SLURM_EXPORT_ENV"] == "ALL"
-    assert job["HF_HOME"] == str(tmp_path / "huggingface")
+    assert job["HF_HUB_CACHE"] == str(tmp_path / "huggingface" / "hub")
     assert "HF_HUB_OFFLINE" not in job
 
 

@@ -9,7 +9,9 @@ from workshop_utils.storage import cache_folder, scratch_folder
 
 # variable -> folder below the cache; each is the library's documented way to move its cache.
 VARIABLES = {
-    "HF_HOME": "huggingface",  # holds the hub's and xet's caches as well
+    # Not HF_HOME, which holds the reader's token too: that stays where `hf auth login` put it.
+    "HF_HUB_CACHE": "huggingface/hub",
+    "HF_XET_CACHE": "huggingface/xet",
     "TORCH_HOME": "torch",
     "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
     "TRITON_CACHE_DIR": "triton",
@@ -25,9 +27,14 @@ def cache_variables() -> dict[str, str]:
     """Return the environment variables that move caches off the home quota.
 
     Nothing where neither ``WORKSHOP_CACHE`` nor a scratch folder says that the home is not the place; nothing
-    for a variable that the reader has set.
+    for a variable that the reader has set; HF_HOME stands for both of Hugging Face's.
     """
     if not os.environ.get("WORKSHOP_CACHE") and scratch_folder() is None:
         return {}
     folder = cache_folder()
-    return {name: str(folder / below) for name, below in VARIABLES.items() if not os.environ.get(name)}
+    return {name: str(folder / below) for name, below in VARIABLES.items() if not chosen_by_reader(name)}
+
+
+def chosen_by_reader(name: str) -> bool:
+    """Say whether the reader has already said where this cache goes."""
+    return bool(os.environ.get(name) or (name.startswith("HF_") and os.environ.get("HF_HOME")))
