@@ -1,8 +1,8 @@
 """The slide's rule beside what an H200 needed, for each recorded context length of one model."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.stacked_bars import GB_DECIMAL, Bar, stacked_bars
 from workshop_utils.measure.measurement import Measurement
 from workshop_utils.memory.slide_rule import SlideCell
@@ -11,7 +11,7 @@ from workshop_utils.units import GB
 LABELS = {
     "weights": "weights",
     "kv_cache": "KV cache",
-    "masks": "attention masks",
+    "masks": "attention masks (computed)",
     "activations": "other activations",
     "process": "allocator's reserve, CUDA context",
 }
@@ -19,7 +19,7 @@ LABELS = {
 MASK_BYTES = 3
 
 
-def slide_and_measured_figure(cells: Sequence[SlideCell], measured: Sequence[Measurement]) -> Any:
+def slide_and_measured_figure(cells: Sequence[SlideCell], measured: Sequence[Measurement]) -> Picture:
     """Draw two bars for each recorded run: the slide's cell of that many tokens, and the measured memory."""
     bars = []
     for run in measured:

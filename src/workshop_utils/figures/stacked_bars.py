@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.style import COLOURS, workshop_style
 
 BAR_HEIGHT = 0.72
@@ -37,8 +37,8 @@ MB_DECIMAL = Unit("MB (decimal)", 10**6)
 
 def stacked_bars(
     bars: Sequence[Bar], kind_labels: Mapping[str, str], unit: Unit, *, title: str, note: str
-) -> Any:
-    """Draw ``bars`` from top to bottom, in pairs, with the total at each end; returns a matplotlib figure.
+) -> Picture:
+    """Draw ``bars`` from top to bottom, in pairs, with the total at each end.
 
     ``kind_labels``: legend text for each kind. ``note`` stands small under the axis: source and hardware.
     """
@@ -62,7 +62,8 @@ def stacked_bars(
         axes.set_xlabel(f"{unit.name}\n{note}", fontsize=9)
         axes.set_title(title)
         figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-        return figure
+        ends = "; ".join(f"{bar.label} {bar.total_bytes / unit.bytes:.1f}" for bar in bars)
+        return Picture(figure, f"{title}, in {unit.name}: {ends}. {note}")
 
 
 def _start(bar: Bar, kind: str, kind_labels: Mapping[str, str]) -> int:
