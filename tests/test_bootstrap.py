@@ -346,6 +346,14 @@ def test_a_failed_step_keeps_its_output(tmp_path: Path) -> None:
     assert log.read_text(encoding="utf-8") == "error: no bed.\n"
 
 
+def test_a_search_that_cannot_end_is_ended(tmp_path: Path) -> None:
+    script = "echo 'INFO: pip is looking at multiple versions of json5'; exec sleep 60"
+    started = time.monotonic()
+    with pytest.raises(WorkshopError, match="do not fit this Python"):
+        run_step("installing", ["sh", "-c", script], tmp_path / "log", {"PATH": "/usr/bin:/bin"})
+    assert time.monotonic() - started < 30
+
+
 def test_the_elapsed_time_is_shown_with_the_latest_line() -> None:
     stream = io.StringIO()
     ticker = Ticker("installing", time.monotonic() - 75, stream)

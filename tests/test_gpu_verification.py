@@ -71,7 +71,7 @@ def test_two_ranks_add_up() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (subprocess.CalledProcessError(1, "torchrun", stderr="noise\nncclSystemError"), "exit code 1: ncclSystemError"),
+        (subprocess.CalledProcessError(1, "torchrun", stderr="noise\nncclError"), "exit code 1: ncclError"),
         (subprocess.TimeoutExpired("torchrun", 300), "no answer in 300 s"),
     ],
 )  # fmt: skip

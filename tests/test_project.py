@@ -8,8 +8,10 @@ import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -21,9 +23,22 @@ BROUGHT = {OURS, "pip", "setuptools"}
 
 
 def pinned() -> dict[str, Version]:
+    return {canonicalize_name(pin.name): version_of(pin) for pin in pins_of_file() if holds_here(pin)}
+
+
+def pins_of_file() -> list[Requirement]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): Version(version) for name, version in pairs}
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def holds_here(pin: Requirement) -> bool:
+    return pin.marker is None or pin.marker.evaluate()
+
+
+def version_of(pin: Requirement) -> Version:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "=="
+    return Version(specifier.version)
 
 
 def requirements_of_build() -> list[str]:
@@ -54,6 +69,18 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
     for text in project["dependencies"] + extras + requirements_of_build():
         requirement = Requirement(text)
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])  # of Debian 12; the oldest 3.12
+def test_what_is_pinned_for_every_python_runs_on_the_oldest(python: str) -> None:
+    # pip would try older versions of everything for hours before it gave up.
+    for_all = {canonicalize_name(pin.name) for pin in pins_of_file() if pin.marker is None}
+    for distribution in distributions():
+        needs = distribution.metadata.get("Requires-Python")
+        if needs and canonicalize_name(distribution.metadata["Name"]) in for_all:
+            assert SpecifierSet(needs).contains(python), (
+                f"{distribution.metadata['Name']} needs Python {needs}"
+            )
 
 
 def test_torch_is_pinned_by_its_public_version() -> None:

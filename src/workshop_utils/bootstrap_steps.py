@@ -15,6 +15,8 @@ from workshop_utils.errors import WorkshopError
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 20.0
 WIDTH = 100
+# With everything pinned there is nothing to choose: pip would search for hours and find nothing.
+HOPELESS = "pip is looking at multiple versions"
 
 # A sign in pip's, uv's or npm's output -> what it means and what to do. The first that is found counts, so
 # a full disk goes before the network: it breaks downloads too.
@@ -29,6 +31,10 @@ CAUSES = (
         r"|Read timed out|ProxyError|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|Failed to fetch|dns error",
         "the package index does not answer; the first start needs a network (later ones do not), so on a "
         "cluster run `make lab` once on a login node",
+    ),
+    (
+        HOPELESS,
+        "the pinned versions do not fit this Python or the packages that it brings; name another with PYTHON=",
     ),
     (
         r"Permission denied|EACCES|Read-only file system",
@@ -50,6 +56,8 @@ def run_step(title: str, command: Sequence[str], log: Path, environment: dict[st
             record.write(line)
             lines.append(line)
             ticker.news = line.strip()
+            if HOPELESS in line:
+                process.terminate()
         failed = process.wait() != 0
     if failed:
         raise WorkshopError(f"{title} failed: {explain(''.join(lines))}. The whole output: {log}")
