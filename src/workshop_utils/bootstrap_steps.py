@@ -34,7 +34,7 @@ CAUSES = (
     ),
     (
         HOPELESS,
-        "the pinned versions do not fit this Python or the packages that it brings; name another with PYTHON=",
+        "the pinned versions do not fit this Python or packages that it brings; name another with PYTHON=",
     ),
     (
         r"Permission denied|EACCES|Read-only file system",
