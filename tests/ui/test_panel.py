@@ -29,12 +29,20 @@ def open_panel(watched: Watched, lab: Lab) -> Panel:
     return panel
 
 
+def expect_chart_to_move(panel: Panel, card: Card) -> None:
+    """Each sample moves the chart, since its window ends at the newest one."""
+    picture = card.picture()
+    panel.page.wait_for_function(
+        "([canvas, picture]) => canvas.toDataURL() !== picture",
+        arg=[card.chart.locator("canvas").element_handle(), picture],
+        timeout=10_000,
+    )
+
+
 def expect_change(panel: Panel, card: Card) -> None:
-    """Numbers and chart move."""
-    busy, picture = card.busy.inner_text(), card.picture()
-    expect(card.busy).not_to_have_text(busy, timeout=10_000)
-    panel.page.wait_for_timeout(2_500)
-    assert card.picture() != picture
+    """Numbers and chart move. Not for the job's CPU, which stays at 100 % on a busy machine."""
+    expect_chart_to_move(panel, card)
+    expect(card.busy).not_to_have_text(card.busy.inner_text(), timeout=10_000)
 
 
 def test_opens_by_itself_and_moves(watched: Watched, gpu_lab: Lab) -> None:
@@ -42,7 +50,7 @@ def test_opens_by_itself_and_moves(watched: Watched, gpu_lab: Lab) -> None:
     for index in (0, 1):
         expect(panel.gpu(index).node.get_by_role("heading")).to_have_text(f"GPU {index} NVIDIA H200 (stub)")
         expect_change(panel, panel.gpu(index))
-    expect_change(panel, panel.job)
+    expect_chart_to_move(panel, panel.job)
     assert watched.our_complaints() == []
 
 
@@ -112,13 +120,10 @@ def test_figure_that_is_not_supported_is_not_reported(watched: Watched, gpu_lab:
     expect(panel.gpu(0).busy).to_have_text(re.compile(r"\d+ %"))
 
 
-def test_eight_gpus_scroll(watched: Watched, gpu_lab: Lab, stub: Stub, output: Path) -> None:
-    panel = open_panel(watched, gpu_lab)
-    # The driver is asked anew for its GPUs only after it failed: so it fails once.
-    stub.set("gpus 8", "shut_down 1")
-    expect(panel.gpu(0).node).to_contain_text("the reason is at the top")
+def test_eight_gpus_scroll(watched: Watched, start_lab: Callable[..., Lab], stub: Stub, output: Path) -> None:
     stub.set("gpus 8")
-    expect(panel.gpu(7).node).to_be_attached(timeout=20_000)
+    panel = open_panel(watched, start_lab())
+    expect(panel.gpu(7).busy).to_have_text(re.compile(r"\d+ %"))
     panel.node.focus()
     panel.page.keyboard.press("End")
     expect(panel.job.chart).to_be_in_viewport()
@@ -131,7 +136,7 @@ def test_no_driver_says_so_and_the_job_is_still_shown(
     panel = open_panel(watched, start_lab(driver=False))
     expect(panel.node).to_contain_text("This machine has no NVIDIA driver")
     assert panel.node.get_by_role("region", name=re.compile("^GPU ")).count() == 0
-    expect_change(panel, panel.job)
+    expect_chart_to_move(panel, panel.job)
     panel.page.screenshot(path=output / "panel-no-driver.png")
     assert watched.our_complaints() == []
 
