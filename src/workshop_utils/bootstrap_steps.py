@@ -58,9 +58,8 @@ def run_step(title: str, command: Sequence[str], log: Path, environment: dict[st
             ticker.news = line.strip()
             if HOPELESS in line:
                 process.terminate()
-        failed = process.wait() != 0
-    if failed:
-        raise WorkshopError(f"{title} failed: {explain(''.join(lines))}. The whole output: {log}")
+        if process.wait():
+            raise WorkshopError(f"{title} failed: {explain(''.join(lines))}. The whole output: {log}")
 
 
 def explain(output: str) -> str:
@@ -109,5 +108,5 @@ class Ticker:
     def __exit__(self, *error: object) -> None:
         self.done.set()
         self.thread.join()
-        self.news = "stopped" if error[0] else "finished"
+        self.news = "not finished" if error[0] else "finished"
         self.show(self.line(), end="\n")
