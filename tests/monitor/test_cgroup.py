@@ -1,5 +1,7 @@
 """Where a process sits in v1, v2, hybrid and container trees."""
 
+import pytest
+
 from workshop_utils.monitor.cgroup import find_lineages, read_number, read_table
 
 
@@ -48,9 +50,10 @@ def test_container_without_a_namespace_has_its_cgroup_mounted_as_root(machine):
     assert folders(machine, "memory") == ("cgroup v1", ["memory"])
 
 
-def test_path_outside_the_namespace_falls_back_to_the_mount(machine):
+@pytest.mark.parametrize("path", ["/..", "/../../other", "/not/mounted/here"])
+def test_path_outside_the_namespace_falls_back_to_the_mount(machine, path):
     machine.write("sys/fs/cgroup/memory.max", "1\n")
-    machine.place("0::/../../other\n", "v2")
+    machine.place(f"0::{path}\n", "v2")
     assert folders(machine, "memory") == ("cgroup v2", ["."])
 
 

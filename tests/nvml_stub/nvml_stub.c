@@ -6,10 +6,9 @@
  *   init 9               nvmlInit fails with this code (9 driver not loaded, 18 version mismatch, 999 unknown)
  *   lost 1               GPU 1 is lost          (one line a GPU)
  *   denied 1             GPU 1 refuses this user (one line a GPU)
- *   unsupported memory   not reported: name, uuid, utilization, memory, memory_v2, pcie (one line each)
+ *   unsupported memory   not reported: name, uuid, utilization, memory, memory_v2 (one line each)
  *   utilization 37       fixed percent instead of one that moves
  *   memory_used 1000     fixed bytes instead of a figure that moves
- *   shut_down 1          as if another part of the process had shut NVML down
  *
  * Types and codes: https://docs.nvidia.com/deploy/nvml-api/
  */
@@ -85,7 +84,7 @@ static int enter(device_t device, const char *figure)
     char index[16];
     long long block_ms = control("block_ms", NULL, 0);
     struct timespec pause = {block_ms / 1000, block_ms % 1000 * 1000000};
-    if (!initialised || control("shut_down", NULL, 0))
+    if (!initialised)
         return UNINITIALIZED;
     if (!device)
         return INVALID_ARGUMENT;
@@ -152,7 +151,7 @@ int nvmlDeviceGetCount_v2(unsigned int *count)
 {
     long long gpus = control("gpus", NULL, 2);
     *count = gpus > MOST_GPUS ? MOST_GPUS : (unsigned int)gpus;
-    return initialised && !control("shut_down", NULL, 0) ? SUCCESS : UNINITIALIZED;
+    return initialised ? SUCCESS : UNINITIALIZED;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, device_t *device)
@@ -229,19 +228,19 @@ int nvmlDeviceGetMemoryInfo_v2(device_t device, memory_v2_t *memory)
 int nvmlDeviceGetMaxPcieLinkGeneration(device_t device, unsigned int *generation)
 {
     *generation = 5;
-    return enter(device, "pcie");
+    return enter(device, NULL);
 }
 
 int nvmlDeviceGetMaxPcieLinkWidth(device_t device, unsigned int *width)
 {
     *width = 16;
-    return enter(device, "pcie");
+    return enter(device, NULL);
 }
 
 int nvmlDeviceGetPcieThroughput(device_t device, unsigned int counter, unsigned int *kib_per_second)
 {
     *kib_per_second = 1000 * (counter + 1);
-    return enter(device, "pcie");
+    return enter(device, NULL);
 }
 
 int nvmlDeviceGetNvLinkVersion(device_t device, unsigned int link, unsigned int *version)

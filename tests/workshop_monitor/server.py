@@ -84,11 +84,13 @@ def free_port() -> int:
 
 
 def wait_for_port(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
-    """Return the port that the server says it took: another one, if ours was taken in between."""
+    """Return the port that the server says it took (ours may be taken by then), once it listens."""
     info = runtime / f"jpserver-{process.pid}.json"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError):
-            return int(json.loads(info.read_text(encoding="utf-8"))["port"])
+            port = int(json.loads(info.read_text(encoding="utf-8"))["port"])
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return port
         time.sleep(0.05)
     raise RuntimeError(f"the server did not start:\n{log.read_text(encoding='utf-8')}")

@@ -76,7 +76,8 @@ def test_driver_call_that_blocks_does_not_hold_up_the_server(stub, server_over):
         stub.set_faults("gpus 8", "block_ms 20")
         await next_samples(stream, 2)
         blocked = await server.status_p50_ms(50)
-        assert blocked < free + 10  # on an event loop it would wait for 300 ms
+        # On an event loop it would wait for 320 ms; bench_stream.py measures it on an idle machine.
+        assert blocked < free + 60
 
     server_over(stub.environment, scenario)
 
