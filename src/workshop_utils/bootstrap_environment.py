@@ -160,11 +160,7 @@ def build(environment: Environment, torch: str, requirement: list[str]) -> None:
     log = folder.with_name(f"{folder.name}-install.log")
     log.unlink(missing_ok=True)
     variables = {**os.environ, "PIP_PROGRESS_BAR": "off"}  # the step's own line shows what is going on
-    words = []
-    if torch == "site":
-        words = ["--system-site-packages"]
-        version, cuda = site_torch(Path(sys.executable))
-        print(f"the centre's torch {version}, CUDA {cuda or 'none'}", file=sys.stderr)
+    words = ["--system-site-packages"] if torch == "site" else []
     if not words:
         # A loaded module's packages would count as installed here.
         variables.pop("PYTHONPATH", None)
@@ -172,6 +168,9 @@ def build(environment: Environment, torch: str, requirement: list[str]) -> None:
     python = environment.command("python")
     constraints = CONSTRAINTS
     if torch == "site":
+        log.unlink()
+        version, cuda = site_torch(python)
+        print(f"the centre's torch {version}, CUDA {cuda or 'none'}", file=sys.stderr)
         constraints = folder / "site-constraints.txt"
         constraints.write_text(
             site_constraints(CONSTRAINTS.read_text(encoding="utf-8"), version), encoding="utf-8"
