@@ -5,12 +5,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
-TORCH ?= pypi
+TORCH ?=
 ARGS ?=
 PREFIX ?=
 VENV := $(or $(WORKSHOP_VENV),.venv)
 BIN := $(VENV)/bin
-BOOTSTRAP = $(PYTHON) src/workshop_utils/bootstrap.py --torch $(TORCH)
+BOOTSTRAP = $(PYTHON) src/workshop_utils/bootstrap.py --torch "$(TORCH)"
 # With CI=true this plugin turns every skipped test into a failure.
 PYTEST = PYTHONPATH=tests/plugins $(BIN)/python -m pytest -p no_silent_skips
 
@@ -90,7 +90,8 @@ help: ## this list
 
 #| Variables
 #|   PYTHON=python3.12        the Python to start from (3.11 or 3.12)
-#|   TORCH=pypi               the pinned PyTorch of the package index (default)
+#|   TORCH=pypi               the pinned PyTorch of the package index (default for a new environment;
+#|                            later starts keep the build that is there)
 #|   TORCH=auto               PyTorch's build for this machine's driver, chosen by uv; on a login node without
 #|                            a GPU name the build: TORCH=cpu, cu126, cu128 or cu130, or the driver that the
 #|                            GPU nodes have: UV_CUDA_DRIVER_VERSION=550.54 TORCH=auto

@@ -139,6 +139,15 @@ def test_extras_are_added_and_kept(builds: Builds, tmp_path: Path) -> None:
     assert builds.count == 2
 
 
+def test_a_later_start_keeps_the_build_of_torch_and_another_choice_starts_over(
+    builds: Builds, tmp_path: Path
+) -> None:
+    assert prepare(tmp_path / "venv", "", NONE).stamp()["torch"] == "pypi"
+    assert prepare(tmp_path / "venv", "cu128", NONE).stamp()["torch"] == "cu128"
+    assert prepare(tmp_path / "venv", "", NONE).stamp()["torch"] == "cu128"
+    assert builds.count == 2
+
+
 def test_a_failed_first_build_leaves_nothing(builds: Builds, tmp_path: Path) -> None:
     builds.failure = WorkshopError("no network")
     with pytest.raises(WorkshopError, match="no network"):

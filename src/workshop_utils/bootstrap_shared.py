@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workshop_utils.bootstrap_environment import Environment, build, check_surroundings, under_construction
 from workshop_utils.bootstrap_place import CHECKOUT
-from workshop_utils.bootstrap_torch import check_choice
+from workshop_utils.bootstrap_torch import DEFAULT, check_choice
 from workshop_utils.errors import WorkshopError
 
 READ = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
@@ -20,6 +20,7 @@ def install_shared(prefix: Path, torch: str) -> None:
 
     Raises ``WorkshopError`` when other users could not reach the prefix or the Python it rests on.
     """
+    torch = torch or DEFAULT
     check_choice(torch)
     check_reachable(Path(sys.executable).resolve(), "name a Python that all may read with PYTHON=")
     check_reachable(prefix, "choose a PREFIX that the class may read")

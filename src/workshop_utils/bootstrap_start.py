@@ -37,7 +37,7 @@ def start(arguments: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the three jobs."""
     parser = argparse.ArgumentParser(prog="bootstrap.py", description=__doc__)
-    parser.add_argument("--torch", default="pypi", metavar="|".join(CHOICES), help="which build of PyTorch")
+    parser.add_argument("--torch", default="", metavar="|".join(CHOICES), help="which build of PyTorch")
     jobs = parser.add_subparsers(dest="job", required=True)
     lab = jobs.add_parser("lab", help="make the environment where needed and open the lab")
     lab.add_argument("--args", default="", help="options for `workshop lab`, as one string")

@@ -13,6 +13,7 @@ from pathlib import Path
 from workshop_utils.errors import WorkshopError
 
 CHOICES = ("pypi", "auto", "cpu", "cu126", "cu128", "cu130", "site")
+DEFAULT = "pypi"
 OLDEST_SITE_TORCH = (2, 11)
 
 
