@@ -1,4 +1,4 @@
-"""Notebook 01's run of the small real model: eight questions about one page, its memory side by side."""
+"""Notebook 01's run of the small real model: eight prompts, and its memory side by side."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,19 @@ from workshop_utils.measure.measurement import Measurement
 from workshop_utils.measure.provenance import measured_here
 from workshop_utils.measure.watch import MemoryWatch
 from workshop_utils.memory.estimate import Estimate
-from workshop_utils.units import format_gb
 
+MB = 10**6
 # The opening of "Alice's Adventures in Wonderland", Lewis Carroll, 1865: in the public domain.
 PASSAGE = Path(__file__).with_name("alice.txt")
+PAGE_TASK = "Continue this story."
 QUESTIONS = (
-    "What colour are the Rabbit's eyes?",
-    "What was Alice's sister doing?",
-    "Why did Alice feel sleepy?",
-    "What did the Rabbit take out of its pocket?",
-    "What did the Rabbit say to itself?",
-    "Where did the Rabbit go?",
-    "What did the book not have in it?",
-    "What did Alice do in the end?",
+    "What is the capital of France?",
+    "What is a graphics card?",
+    "Write one sentence about rivers.",
+    "Name three planets.",
+    "Why is the sky blue?",
+    "What does a gardener do?",
+    "What is a library?",
 )
 # part -> (its name for a reader, what it is)
 PARTS = {
@@ -36,12 +36,12 @@ PARTS = {
 
 
 def eight_prompts(tokenizer: Any, tokens: int) -> Any:
-    """Return ``input_ids`` and ``attention_mask`` (8, tokens): a question each, padded on the left.
+    """Return ``input_ids`` and ``attention_mask`` (8, tokens): seven questions and a page, left-padded.
 
-    Raises WorkshopError when ``tokens`` cannot hold the passage and the longest question.
+    Raises WorkshopError when ``tokens`` cannot hold the page.
     """
-    passage = PASSAGE.read_text(encoding="utf-8")
-    chats = [[{"role": "user", "content": f"{passage}\n{question}"}] for question in QUESTIONS]
+    page = f"{PAGE_TASK}\n\n{PASSAGE.read_text(encoding='utf-8')}"
+    chats = [[{"role": "user", "content": prompt}] for prompt in (*QUESTIONS, page)]
     texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
     longest = max(len(ids) for ids in tokenizer(texts)["input_ids"])
     if longest > tokens:
@@ -51,10 +51,11 @@ def eight_prompts(tokenizer: Any, tokens: int) -> Any:
 
 
 def answers(tokenizer: Any, sequences: Any, prompt_tokens: int) -> Table:
-    """Return each question with the model's answer; ``sequences`` is (8, prompt + new tokens)."""
+    """Return each prompt with the model's answer; ``sequences`` is (8, prompt + new tokens)."""
     texts = tokenizer.batch_decode(sequences[:, prompt_tokens:], skip_special_tokens=True)
-    rows = [(question, text.strip()) for question, text in zip(QUESTIONS, texts, strict=True)]
-    return Table(("question", "answer"), rows)
+    prompts = (*QUESTIONS, f"{PAGE_TASK} (a page of Alice in Wonderland)")
+    rows = [(prompt, " ".join(text.split())) for prompt, text in zip(prompts, texts, strict=True)]
+    return Table(("prompt", "answer"), rows, text_columns=2)
 
 
 def run_measurement(loading: MemoryWatch, generating: MemoryWatch, **settings: Any) -> Measurement:
@@ -91,14 +92,15 @@ def comparison_table(predicted: Estimate, measured: Measurement) -> Table:
     ]
     both = measured.bytes_of("weights") + measured.bytes_of("kv_cache")
     rows.insert(2, _row("weights + KV cache", "the prediction", predicted.peak_bytes, both))
-    return Table(("part", "what it is", "predicted", "measured", "difference"), rows, measured.label)
+    headers = ("part", "what it is", "predicted", "measured", "difference")
+    return Table(headers, rows, f"MB (decimal), {measured.label}", text_columns=2)
 
 
 def _row(name: str, meaning: str, predicted: int | None, measured: int) -> tuple[str, str, str, str, str]:
     if predicted is None:
-        return name, meaning, "not predicted", format_gb(measured), ""
+        return name, meaning, "not predicted", f"{measured / MB:.1f}", ""
     difference = 100 * (measured - predicted) / predicted
-    return name, meaning, format_gb(predicted), format_gb(measured), f"{difference:+.1f} %"
+    return name, meaning, f"{predicted / MB:.1f}", f"{measured / MB:.1f}", f"{difference:+.1f} %"
 
 
 def _difference(larger: int | None, smaller: int | None) -> int | None:

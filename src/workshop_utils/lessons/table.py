@@ -7,11 +7,12 @@ from html import escape
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of text under headers; the first column names the row, the others are right-aligned."""
+    """Rows of text under headers; the first ``text_columns`` are left-aligned, the others, figures, right."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    text_columns: int = 1
 
     def __repr__(self) -> str:
         lines = [self.headers, *self.rows]
@@ -21,22 +22,23 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(
-            f"<th {_align(column)}>{escape(name)}</th>" for column, name in enumerate(self.headers)
+            f"<th {self._align(column)}>{escape(name)}</th>" for column, name in enumerate(self.headers)
         )
         body = "".join(
             "<tr>"
-            + "".join(f"<td {_align(column)}>{escape(cell)}</td>" for column, cell in enumerate(row))
+            + "".join(f"<td {self._align(column)}>{escape(cell)}</td>" for column, cell in enumerate(row))
             + "</tr>"
             for row in self.rows
         )
         note = f"<p><small>{escape(self.caption)}</small></p>" if self.caption else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
-    @staticmethod
-    def _pad(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-        first, *rest = zip(line, widths, strict=True)
-        return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+    def _pad(self, line: Sequence[str], widths: Sequence[int]) -> list[str]:
+        return [
+            cell.ljust(width) if column < self.text_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
 
-
-def _align(column: int) -> str:
-    return f'style="text-align:{"right" if column else "left"};white-space:normal"'
+    def _align(self, column: int) -> str:
+        side = "left" if column < self.text_columns else "right"
+        return f'style="text-align:{side};white-space:normal"'

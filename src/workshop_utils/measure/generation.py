@@ -24,10 +24,8 @@ def warm_up() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(LlamaConfig(**TINY)).to(device_here(), torch.bfloat16)
-    ids = torch.ones((8, 16), dtype=torch.long, device=device_here())
-    model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, min_new_tokens=4, do_sample=False
-    )
+    ids = torch.ones((8, 256), dtype=torch.long, device=device_here())
+    generate(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, 4, title="warm-up")
 
 
 def touch(model: Any) -> None:
@@ -42,7 +40,7 @@ def touch(model: Any) -> None:
         model(ids)
 
 
-def generate(model: Any, inputs: Any, new_tokens: int) -> Any:
+def generate(model: Any, inputs: Any, new_tokens: int, *, title: str = "prefill, then decode") -> Any:
     """Generate exactly ``new_tokens`` for each row of ``inputs``, greedily, with a progress bar.
 
     Returns transformers' output with ``sequences`` (batch, prompt + new_tokens) and ``past_key_values``: the
@@ -50,7 +48,7 @@ def generate(model: Any, inputs: Any, new_tokens: int) -> Any:
     """
     import torch
 
-    with tqdm(total=new_tokens, desc="prefill, then decode", unit="token") as bar, torch.inference_mode():
+    with tqdm(total=new_tokens, desc=title, unit="token") as bar, torch.inference_mode():
 
         def count(_ids: Any, _scores: Any, **_: Any) -> bool:
             bar.update()
