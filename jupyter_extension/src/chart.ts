@@ -14,13 +14,18 @@ const HEIGHT = 80;
 /** Room for “100%” left of the plot, in CSS pixels. */
 const Y_AXIS_WIDTH = 36;
 const X_AXIS_HEIGHT = 18;
+/** Half a time label: the last one may stand at the right edge. */
+const RIGHT_PADDING = 18;
+/** What the axis shows at first; in a ten-minute window the first minute would be a sliver. */
+const SHORTEST_WINDOW_SECONDS = 120;
+const MINUTE = 60;
 
 /** Every chart of the panel shows the same moment under the pointer. */
 const SYNC_KEY = 'workshop-monitor';
 
 /**
- * Two lines in percent over the last ten minutes. The window has a fixed width and ends at the newest sample,
- * so that a line that is a minute old looks a minute old.
+ * Two lines in percent over at most the last ten minutes. The window ends at the newest sample, grows with the
+ * data and then rolls.
  */
 export class Chart {
   readonly node: HTMLElement;
@@ -67,7 +72,7 @@ export class Chart {
     return {
       width: this.node.clientWidth || 200,
       height: HEIGHT,
-      padding: [6, 6, 0, 0],
+      padding: [6, RIGHT_PADDING, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -76,7 +81,7 @@ export class Chart {
         points: { size: 5 }
       },
       scales: {
-        x: { time: true, range: (_plot, _min, max) => this._window(max) },
+        x: { time: true, range: (_plot, min, max) => this._window(min, max) },
         y: { range: [0, 100] }
       },
       axes: [
@@ -84,7 +89,8 @@ export class Chart {
           ...axis,
           size: X_AXIS_HEIGHT,
           gap: 3,
-          space: 56,
+          space: 48,
+          incrs: [MINUTE, 2 * MINUTE, 5 * MINUTE],
           values: (_plot, splits) => splits.map(hourMinute)
         },
         {
@@ -111,8 +117,9 @@ export class Chart {
     };
   }
 
-  private _window(max: number | null): uPlot.Range.MinMax {
+  private _window(min: number | null, max: number | null): uPlot.Range.MinMax {
     const end = max ?? Date.now() / 1000;
-    return [end - this._windowSeconds, end];
+    const seconds = Math.max(SHORTEST_WINDOW_SECONDS, end - (min ?? end));
+    return [end - Math.min(seconds, this._windowSeconds), end];
   }
 }
