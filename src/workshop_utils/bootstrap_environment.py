@@ -27,8 +27,8 @@ FRONT_END = CHECKOUT / "jupyter_extension"
 LABEXTENSION = FRONT_END / "workshop_monitor" / "labextension"
 FRONT_END_FILES = ("package.json", "yarn.lock", ".yarnrc.yml", "tsconfig.json", "install.json")
 FRONT_END_FOLDERS = ("src", "style")
-# The environment of constraints.txt with PyTorch's CPU build measures 1.5 GB (du; 0.5 GB without torch); pip's
-# copies come on top. For a CUDA build this is an allowance: nobody has measured one here.
+# The environment of constraints.txt with PyTorch's CPU build measures 1.5 GB (du; 0.5 GB without torch);
+# pip's copies come on top. For a CUDA build this is an allowance: nobody has measured one here.
 NEEDED_BYTES = {"cpu": 3 * 10**9, "site": 2 * 10**9}
 NEEDED_BYTES_CUDA = 9 * 10**9
 SET_VENV = "set WORKSHOP_VENV to a folder that you may write and that has room"
