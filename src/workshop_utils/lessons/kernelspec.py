@@ -56,7 +56,9 @@ def kernel_environment() -> dict[str, str]:
     """Return the variables of the kernel: caches off the home quota, commands found, srun usable."""
     moved = cache_variables()
     # A session that Open OnDemand starts does not read what the reader exported in this shell.
-    chosen = {name: os.environ[name] for name in (*VARIABLES, "WORKSHOP_SHARED") if os.environ.get(name)}
+    chosen = {
+        name: os.environ[name] for name in (*VARIABLES, "HF_HOME", "WORKSHOP_SHARED") if os.environ.get(name)
+    }
     commands = Path(sys.executable).parent
     return {
         **moved,
