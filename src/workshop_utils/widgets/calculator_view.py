@@ -16,12 +16,13 @@ STYLE = """<style>
 .workshop-calculator-bar, .workshop-calculator-gpu .track { border-radius: 4px; overflow: hidden; }
 .workshop-calculator-bar span { min-width: 1px; border-right: 1px solid var(--jp-layout-color1, #fff); }
 .workshop-calculator table { border-collapse: collapse; width: 100%; }
-.workshop-calculator td { padding: 2px 8px 2px 0; text-align: left; vertical-align: top; }
+.workshop-calculator td { padding: 3px 12px 3px 0; text-align: left; vertical-align: top; }
 .workshop-calculator td.number { text-align: right; white-space: nowrap; }
+.workshop-calculator td div { padding-left: 16px; font-size: 12px; line-height: 1.3; }
 .workshop-calculator td.number, .words { font-variant-numeric: tabular-nums; }
 .workshop-calculator i { display: inline-block; width: 10px; height: 10px; margin-right: 6px; }
-.workshop-calculator-gpus { columns: 2 260px; column-gap: 24px; margin-top: 4px; }
-.workshop-calculator-gpu { break-inside: avoid; display: flex; gap: 8px; align-items: center; padding: 1px 0; }
+.workshop-calculator-gpus { margin-top: 12px; }
+.workshop-calculator-gpu { display: flex; gap: 8px; align-items: center; padding: 1px 0; }
 .workshop-calculator-gpu b { flex: 0 0 92px; font-weight: 500; }
 .workshop-calculator-gpu .track { flex: 1; height: 8px; background: var(--jp-layout-color3, #ddd); }
 .workshop-calculator-gpu .track span { display: block; height: 100%; }
@@ -37,18 +38,22 @@ CERTAINTY = {
 }
 
 
-def estimate_html(result: Estimate, gpus: tuple[Gpu, ...]) -> str:
-    """Return the whole panel for one estimate on one GPU."""
+def estimate_html(result: Estimate) -> str:
+    """Return total, bar and terms of one estimate on one GPU."""
     terms = result.per_gpu[0].terms
-    parts = [
-        STYLE,
-        '<div class="workshop-calculator">',
-        total_html(result),
-        bar_html(terms),
-        terms_html(terms),
-    ]
     notes = "".join(f"<div><small>{escape(note)}</small></div>" for note in result.notes)
-    return "".join([*parts, remark_html(result), notes, gpus_html(result, gpus), "</div>"])
+    return "".join(
+        [
+            STYLE,
+            '<div class="workshop-calculator">',
+            total_html(result),
+            bar_html(terms),
+            remark_html(result),
+            notes,
+            terms_html(terms),
+            "</div>",
+        ]
+    )
 
 
 def error_html(sentence: str) -> str:
@@ -87,7 +92,7 @@ def tooltip(term: Term) -> str:
 
 
 def terms_html(terms: tuple[Term, ...]) -> str:
-    """Return one line a term: size, formula, certainty; the sources folded out below."""
+    """Return one row a term: name over formula, size, certainty; the sources folded out below."""
     rows = "".join(term_row(term) for term in terms)
     sources = "".join(f"<li>{escape(term.name)}: {escape(term.source)}</li>" for term in terms)
     return f"<table>{rows}</table><details><summary>Sources</summary><ul>{sources}</ul></details>"
@@ -96,9 +101,9 @@ def terms_html(terms: tuple[Term, ...]) -> str:
 def term_row(term: Term) -> str:
     chip = f'<i style="background:{COLOURS[term.kind]}"></i>'
     return (
-        f'<tr title="{tooltip(term)}"><td>{chip}{escape(term.name)}</td>'
-        f'<td class="number">{format_gb(term.bytes)}</td>'
-        f'<td class="quiet">{escape(term.formula)}</td><td class="quiet">{term.certainty}</td></tr>'
+        f'<tr title="{tooltip(term)}">'
+        f'<td>{chip}{escape(term.name)}<div class="quiet">{escape(term.formula)}</div></td>'
+        f'<td class="number">{format_gb(term.bytes)}</td><td class="quiet">{term.certainty}</td></tr>'
     )
 
 
@@ -113,7 +118,7 @@ def remark_html(result: Estimate) -> str:
 def gpus_html(result: Estimate, gpus: tuple[Gpu, ...]) -> str:
     """Return every GPU type with how full it would be; a lower bound can only rule out for certain."""
     rows = "".join(gpu_html(result, gpu) for gpu in sorted(gpus, key=lambda gpu: -gpu.usable_bytes))
-    return f'<div>Usable memory of one GPU</div><div class="workshop-calculator-gpus">{rows}</div>'
+    return f'<div class="workshop-calculator workshop-calculator-gpus">Usable memory of one GPU{rows}</div>'
 
 
 def gpu_html(result: Estimate, gpu: Gpu) -> str:
