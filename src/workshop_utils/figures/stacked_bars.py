@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.style import COLOURS, workshop_style
@@ -9,6 +10,7 @@ from workshop_utils.figures.style import COLOURS, workshop_style
 BAR_HEIGHT = 0.72
 # Pairs stand closer together than to the next pair.
 PAIR_GAP = 0.4
+NOTE_WIDTH = 90  # characters
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def stacked_bars(
         axes.invert_yaxis()
         axes.margins(x=0.08)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{unit.name}\n{note}", fontsize=9)
+        axes.set_xlabel("\n".join([unit.name, *wrap(note, NOTE_WIDTH)]), fontsize=9)
         axes.set_title(title)
         figure.legend(loc="outside lower center", ncols=3, fontsize=9)
         ends = "; ".join(f"{bar.label} {bar.total_bytes / unit.bytes:.1f}" for bar in bars)

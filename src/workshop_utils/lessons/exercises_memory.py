@@ -64,8 +64,8 @@ KV_CACHE = Exercise(
         Mistake(
             "embedding width",
             _slide_rule_cache,
-            "This is the slide's rule: the full embedding width in every layer. Use KV heads × head size, and "
-            "the window in sliding layers.",
+            "This is the slide's rule: the full embedding width in every layer. Use KV heads × head size, "
+            "and the window in sliding layers.",
         ),
     ),
     hint="Sum over the layers: 2 (K and V) × KV heads × head size × tokens kept × 2 bytes, over 10⁹.",

@@ -57,11 +57,11 @@ class Ledger:
         self._keep(key, Entry(question, unit, number))
         return f"Noted: {number:g} {unit}. We come back to it."
 
-    def measure(self, key: str, value: float) -> str:
+    def measure(self, key: str, value: float, unit: str) -> str:
         """Put the measurement beside the prediction, if there is one. Returns a reply."""
         kept = self.entries().get(key)
         if kept is None:
-            return f"Measured: {value:.3g}. (No prediction was made.)"
+            return f"Measured: {value:.3g} {unit}. (No prediction was made.)"
         entry = replace(kept, measured=value)
         self._keep(key, entry)
         return (

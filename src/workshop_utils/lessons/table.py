@@ -15,6 +15,8 @@ class Table:
     text_columns: int = 1
 
     def __repr__(self) -> str:
+        if not self.rows:
+            return self.caption
         lines = [self.headers, *self.rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.headers))]
         text = ["  ".join(self._pad(line, widths)).rstrip() for line in lines]
@@ -31,6 +33,8 @@ class Table:
             for row in self.rows
         )
         note = f"<p><small>{escape(self.caption)}</small></p>" if self.caption else ""
+        if not self.rows:
+            return note
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def _pad(self, line: Sequence[str], widths: Sequence[int]) -> list[str]:
