@@ -5,6 +5,7 @@ browser test, which measures times, does not start while unit tests use both cor
 """
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -58,6 +59,17 @@ def last_line(log: Path) -> str:
     return (words or ["no output"])[-1].strip(" =")
 
 
+def tests_counted(outcomes: list[Outcome]) -> str:
+    """Return one line over all stages, from the summaries that pytest printed."""
+    logs = "\n".join(outcome.log.read_text(encoding="utf-8", errors="replace") for outcome in outcomes)
+    summaries = re.findall(r"^=+ (.*) in [\d.]+s.*=$", logs, re.MULTILINE)
+    passed, failed = (
+        sum(int(count) for summary in summaries for count in re.findall(rf"(\d+) {words}", summary))
+        for words in ("passed", "(?:failed|error)")
+    )
+    return f"{passed} passed, {failed} failed"
+
+
 def say(text: str) -> None:
     """Print at once: CI shows nothing that stands in a buffer."""
     print(text, flush=True)
@@ -89,6 +101,7 @@ def main() -> int:
     for outcome in outcomes:
         say(f"{'passed' if outcome.passed else 'FAILED':8}{outcome.stage:12}{outcome.seconds:6.0f} s")
     say(f"{len(failed)} of {len(outcomes)} stages failed; {time.monotonic() - started:.0f} s in all.")
+    say(tests_counted(outcomes))
     return 1 if failed or len(outcomes) < sum(map(len, LANES)) else 0
 
 
