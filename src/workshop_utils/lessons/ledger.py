@@ -7,6 +7,7 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 from workshop_utils.lessons.table import Table
@@ -104,6 +105,10 @@ class Ledger:
 
 def as_number(value: object) -> float | None:
     """Return a finite number as float, else None (``...``, None, text, a list)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):  # Real: numpy's numbers count too
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
