@@ -11,6 +11,7 @@ FAILED = "failed"
 SIGNS = {OK: "✓", WARNING: "!", FAILED: "✗"}
 # Neither black nor white behind these is named: they read on a light and on a dark theme.
 COLOURS = {OK: "#2e9e5b", WARNING: "#c77700", FAILED: "#d64545"}
+WHOLE_LINE = "text-align:left;white-space:nowrap"
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><td style="color:{COLOURS[check.status]};font-weight:bold;text-align:left">'
+            f'<tr><td style="{WHOLE_LINE};font-weight:bold;color:{COLOURS[check.status]}">'
             f"{SIGNS[check.status]} {check.status}</td>"
-            f'<td style="text-align:left">{escape(check.name)}</td>'
+            f'<td style="{WHOLE_LINE}">{escape(check.name)}</td>'
             f'<td style="text-align:left;white-space:normal">{escape(check.sentence)}'
             + (f"<br><em>→ {escape(check.next_step)}</em>" if check.next_step else "")
             + "</td></tr>"

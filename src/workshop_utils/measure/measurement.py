@@ -47,9 +47,8 @@ class Measurement:
     def label(self) -> str:
         """One line under a figure or table: whose measurement it is, where and with what it was taken."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        kind, date = (
-            ("recorded", self.date or "date not noted") if self.recorded else ("measured here", self.date)
-        )
+        kind = "recorded" if self.recorded else "measured here"
+        date = self.date[: len("2026-01-31")] if self.date else "date not noted"
         return f"{kind} on {self.hardware} with {versions}; {date}"
 
 

@@ -40,6 +40,7 @@ def kv_cache_term(
         else f"(latent {attention.kv_rank} + rotary key {attention.rotary_dim})"
     )
     length = f"min({tokens:,}, window {attention.window:,})" if attention.window else f"{tokens:,}"
+    count = f"{batch:,} sequence{'s' if batch > 1 else ''}"
     bits = KV_BITS[kv_dtype]
     certainty: Certainty = "exact" if bits >= 16 else "assumed"
     scales = "" if bits >= 16 else ", scales left out"
@@ -47,9 +48,7 @@ def kv_cache_term(
         name=f"KV cache: {layers} {attention.kind} layers",
         kind="kv_cache",
         bytes=layers * attention.cached_values * kept * batch * bits // 8,
-        formula=(
-            f"{layers} layers × {width} × {length} tokens × {batch:,} sequences × {bits / 8:g} bytes{scales}"
-        ),
+        formula=(f"{layers} layers × {width} × {length} tokens × {count} × {bits / 8:g} bytes{scales}"),
         source=SOURCES[attention.kind],
         certainty=certainty,
     )
