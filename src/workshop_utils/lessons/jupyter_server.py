@@ -15,7 +15,10 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_LAB = 4
 # Runs under any Python 3, the one of the other JupyterLab.
 QUESTION = """
-import json, sys
+import sys
+# The current folder, whose json.py or importlib.py would run.
+sys.path = [folder for folder in sys.path if folder]
+import json
 
 def version(name):
     try:

@@ -4,9 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.lessons.jupyter_server import JupyterServer, find_server
 from workshop_utils.lessons.kernelspec import (
     DISPLAY_NAME,
+    FREE_SPACE,
     install_kernel,
     install_panel,
     remove_kernel,
@@ -40,16 +42,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Install or remove, and say what was done."""
-    if arguments.action == "remove":
-        removed = remove_panel() + remove_kernel()
-        for_people = "\n".join(f"removed from {path}" for path in removed) or "there was nothing to remove"
-        print(json.dumps({"removed": [str(path) for path in removed]}) if arguments.json else for_people)
-        return 0
+    try:
+        return remove(arguments) if arguments.action == "remove" else install(arguments)
+    except OSError as error:
+        raise WorkshopError(f"cannot change {error.filename} ({error.strerror}); {FREE_SPACE}.") from error
+
+
+def remove(arguments: argparse.Namespace) -> int:
+    """Take kernel and panel away."""
+    removed = remove_kernel() + remove_panel()
+    for_people = "\n".join(f"removed from {path}" for path in removed) or "there was nothing to remove"
+    print(json.dumps({"removed": [str(path) for path in removed]}) if arguments.json else for_people)
+    return 0
+
+
+def install(arguments: argparse.Namespace) -> int:
+    """Give the JupyterLab that was there before a kernel and, where it is new enough, the panel."""
     server = find_server(arguments.jupyter)
-    kernel = install_kernel()
     refusal = server.refusal() if server else None
     # After an upgrade or downgrade of the server, an older panel must not stay behind.
     remove_panel()
+    kernel = install_kernel()
     if refusal is None:
         install_panel()
     notes = notes_on(server, refusal)
