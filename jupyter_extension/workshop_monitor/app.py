@@ -30,8 +30,10 @@ class WorkshopMonitor(ExtensionApp):  # type: ignore[misc]
         )
 
     async def stop_extension(self) -> None:
-        """End the sampling thread, without holding up the event loop while a driver call blocks."""
-        await asyncio.to_thread(self.settings[SETTING].sampler.stop)
+        """End sampling. Waiting requests are let go first: they hold a thread that the wait may need."""
+        sampler = self.settings[SETTING].sampler
+        sampler.stop(wait_seconds=0)
+        await asyncio.to_thread(sampler.stop)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Protocol
 
+from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
 
@@ -29,6 +30,16 @@ class Broadcast:
         self.sampler = sampler
         self._clients: dict[Client, Subscription] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._first: asyncio.Task[Sample | None] | None = None
+
+    async def latest(self) -> Sample | None:
+        """Return the newest sample; all who wait for a sampler that wakes up share one thread."""
+        sample = self.sampler.latest(0)
+        if sample is not None:
+            return sample
+        if self._first is None or self._first.done():
+            self._first = asyncio.create_task(asyncio.to_thread(self.sampler.latest))
+        return await asyncio.shield(self._first)  # one who gives up takes nothing from the others
 
     def join(self, client: Client, hz: float) -> None:
         """Send samples to the client at its rate from now on."""

@@ -70,14 +70,14 @@ def test_nothing_is_read_before_somebody_looks(make_sampler, probes):
     assert threading.active_count() == before
 
 
-def test_first_look_waits_for_a_sample_and_all_share_one_thread(make_sampler, probes):
+def test_first_look_waits_for_a_sample_and_all_share_one_thread_a_provider(make_sampler, probes):
     sampler = make_sampler()
     assert sampler.latest(0) is None
     sample = sampler.latest()
     assert sample.gpus.status == "ok"
     assert sampler.latest(0) is not None
-    assert len(probes[0].threads | probes[1].threads) == 1
-    assert probes[0].threads != {threading.get_ident()}
+    assert len(probes[0].threads) == len(probes[1].threads) == 1
+    assert len(probes[0].threads | probes[1].threads | {threading.get_ident()}) == 3
 
 
 def test_thread_runs_at_the_fastest_rate_asked_for(make_sampler, probes):
@@ -153,8 +153,7 @@ def test_history_is_cut_to_what_was_asked_and_to_ten_minutes(make_sampler, monke
 def test_sleeps_when_nobody_looks_and_lets_the_driver_go(make_sampler, probes):
     sampler = make_sampler(sleep_after_seconds=0.3)
     sampler.latest()
-    wait_until(lambda: probes[0].closes == 1)
-    assert probes[1].closes == 1
+    wait_until(lambda: probes[0].closes == probes[1].closes == 1)
     reads = probes[0].reads
     time.sleep(1.2)
     assert probes[0].reads == reads
@@ -166,6 +165,16 @@ def test_subscriber_keeps_it_awake(make_sampler, probes):
     wait_until(lambda: probes[0].reads >= 8)
     assert probes[0].closes == 0
     subscription.close()
+    wait_until(lambda: probes[0].closes == 1)
+
+
+def test_time_to_sleep_runs_from_the_last_subscriber_who_left(make_sampler, probes):
+    sampler = make_sampler(sleep_after_seconds=1.5)
+    subscription = sampler.subscribe(10.0, lambda: None)
+    time.sleep(1.6)
+    subscription.close()
+    time.sleep(1.2)  # past the next tick at 1 Hz
+    assert probes[0].closes == 0
     wait_until(lambda: probes[0].closes == 1)
 
 
@@ -214,14 +223,14 @@ def test_stop_ends_the_thread_and_is_final(make_sampler, probes):
     sampler.latest()
     sampler.stop()
     sampler.stop()
-    assert not any(thread.name == "workshop-sampler" for thread in threading.enumerate())
+    assert not {"workshop-sampler", "workshop-driver"} & {thread.name for thread in threading.enumerate()}
     assert probes[0].closes == 1
     reads = probes[0].reads
     sampler.history()
     sampler.subscribe(10.0, lambda: None)
     time.sleep(0.2)
     assert probes[0].reads == reads
-    assert not any(thread.name == "workshop-sampler" for thread in threading.enumerate())
+    assert not {"workshop-sampler", "workshop-driver"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_frame_is_the_one_of_the_stream():

@@ -29,7 +29,7 @@ class Server:
 
     async def get(self, path: str) -> Any:
         request = HTTPRequest(f"http://127.0.0.1:{self.port}/{path}", headers=HEADERS, request_timeout=30)
-        return json.loads((await AsyncHTTPClient().fetch(request)).body)
+        return json.loads((await AsyncHTTPClient(max_clients=100).fetch(request)).body)
 
     async def stream(self, hz: float) -> WebSocketClientConnection:
         url = f"ws://127.0.0.1:{self.port}/workshop-monitor/stream?hz={hz}"
@@ -54,10 +54,12 @@ def running_server(folder: Path, environment: dict[str, str], *extensions: str) 
     own = {"HOME": folder, "JUPYTER_CONFIG_DIR": folder / "config", "JUPYTER_RUNTIME_DIR": runtime}
     own |= {"JUPYTER_DATA_DIR": folder / "data", "JUPYTER_NO_CONFIG": 1}
     enabled = {name: True for name in extensions}
+    # Without it only warnings of other packages than Jupyter's own reach the log.
+    logging_config = {"loggers": {"workshop_utils": {"level": "INFO", "handlers": ["console"]}}}
     command = [
         sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={free_port()}",
         "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}",
-        f"--ServerApp.jpserver_extensions={enabled}",
+        f"--ServerApp.jpserver_extensions={enabled}", f"--ServerApp.logging_config={logging_config}",
     ]  # fmt: skip
     log = folder / "server.log"
     with log.open("wb") as output:

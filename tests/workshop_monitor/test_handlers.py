@@ -8,7 +8,7 @@ import time
 
 import pytest
 from tornado.httpclient import HTTPClientError
-from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, SETTING
+from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, PING_SECONDS, SETTING
 
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.sampler import Sampler
@@ -171,7 +171,7 @@ async def test_snapshot_without_a_sample_is_a_sentence(fetch, broadcast):
     broadcast.sampler.stop()
     code, response = await status_of(fetch("snapshot"))
     assert code == 503
-    assert "nvidia-smi" in json.loads(response.body)["message"]
+    assert "ask again" in json.loads(response.body)["message"]
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": "token wrong"}])
@@ -226,7 +226,7 @@ async def test_twenty_clients_share_one_thread_and_the_same_samples(connect, bro
     sockets = [await connect(params={"hz": "10"}) for _ in range(20)]
     heard = [await read_frames(socket, 8) for socket in sockets]
     names = [thread.name for thread in threading.enumerate()]
-    assert names.count("workshop-sampler") == 1
+    assert names.count("workshop-sampler") == names.count("workshop-driver") == 1
     last = {json.dumps(sample) for frames in heard for sample in frames[-1:]}
     assert len(last) < 20
     assert broadcast.sampler._gpus.reads < 60
@@ -250,9 +250,35 @@ async def test_client_that_does_not_read_is_left_out_and_holds_up_nobody(connect
 
 async def test_no_thread_is_left_when_the_server_shuts_down(connect, jp_serverapp):
     await read_frames(await connect(), 3)
-    assert "workshop-sampler" in [thread.name for thread in threading.enumerate()]
+    ours = {"workshop-sampler", "workshop-driver"}
+    assert ours <= {thread.name for thread in threading.enumerate()}
     await jp_serverapp.cleanup_extensions()
-    assert "workshop-sampler" not in [thread.name for thread in threading.enumerate()]
+    assert not ours & {thread.name for thread in threading.enumerate()}
+
+
+async def test_idle_proxy_is_kept_open_by_a_ping(connect, broadcast):
+    await read_frames(await connect(), 2)
+    (handler,) = broadcast._clients
+    assert handler.ws_connection.ping_interval == PING_SECONDS < 60
+    assert handler.ws_connection.ping_timeout == PING_SECONDS
+
+
+async def test_requests_that_wait_share_one_thread(broadcast, monkeypatch):
+    sample, calls = object(), []
+
+    def slow_latest(wait_seconds=5.0):
+        if wait_seconds == 0:
+            return None
+        calls.append(threading.get_ident())
+        time.sleep(0.2)
+        return sample
+
+    monkeypatch.setattr(broadcast.sampler, "latest", slow_latest)
+    waiting = [asyncio.create_task(broadcast.latest()) for _ in range(60)]
+    await asyncio.sleep(0.05)
+    waiting.pop().cancel()
+    assert await asyncio.gather(*waiting) == [sample] * 59
+    assert len(calls) == 1
 
 
 async def test_watching_is_no_activity(connect, fetch, jp_fetch):

@@ -1,9 +1,10 @@
-"""One thread reads the machine for everybody; readers share its newest sample and the last ten minutes.
+"""One sampler reads the machine for everybody; readers share its newest sample and the last ten minutes.
 
-A reader never waits for the driver: NVML is called in the thread only, at the fastest rate that anyone asked
-for (1 Hz if nobody asked for more), and each subscriber gets samples at its own rate. When nobody has looked
-for ten minutes the thread lets the driver go and sleeps without a time-out, so it costs nothing; the next
-look wakes it, and the pause stays a gap in the history.
+The thread samples at the fastest rate that anyone asked for (1 Hz if nobody asked for more), and each
+subscriber gets samples at its own rate. Nobody waits for the driver: NVML is called in a second thread, of
+which the sampler takes the newest reading, so CPU and memory go on while a driver call hangs. When nobody
+has looked for ten minutes the driver is let go, its thread ends and the sampler sleeps without a time-out, so
+it costs nothing; the next look wakes it, and the pause stays a gap in the history.
 """
 
 import logging
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from workshop_utils.hardware.nvml import Nvml
 from workshop_utils.hardware.reading import GpuReading, Reading
+from workshop_utils.monitor.driver_thread import DriverThread
 from workshop_utils.monitor.host import Host, HostReading
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ, Subscription
@@ -26,22 +28,23 @@ SLEEP_AFTER_SECONDS = 600.0
 # A rate needs two readings: the time between them when the thread wakes up.
 PRIMING_SECONDS = 0.1
 FRESH_SECONDS = 3.0
+STOP_SECONDS = 3.0
 
 T = TypeVar("T")
 
 
 class Probe(Protocol[T]):
-    """Something that the thread reads; ``close`` forgets counters and releases the driver."""
+    """Something that is read; ``close`` forgets counters and releases the driver."""
 
     def read(self) -> Reading[T]:
-        """Read now. Called by the sampler's thread only."""
+        """Read now. Called by one thread only: the driver's for GPUs, the sampler's for the host."""
 
     def close(self) -> None:
         """Let go; the next ``read`` starts afresh."""
 
 
 class Sampler:
-    """The one sampling thread of a process; started by the first look, ended by ``stop``. Thread-safe."""
+    """The one sampler of a process; started by the first look, ended by ``stop``. Thread-safe."""
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Sampler:
         sleep_after_seconds: float = SLEEP_AFTER_SECONDS,
     ) -> None:
         self._gpus = gpus or Nvml()
+        self._driver = DriverThread[Any](lambda: self._guard("GPUs", self._gpus.read), self._gpus.close)
         self._host = host or Host()
         self._sleep_after = sleep_after_seconds
         self._condition = threading.Condition()
@@ -64,7 +68,7 @@ class Sampler:
     def latest(self, wait_seconds: float = 5.0) -> Sample | None:
         """Return a sample younger than three seconds; waits for one when the thread was asleep.
 
-        None when none came in time (a driver call that hangs) or after ``stop``. With ``wait_seconds=0`` it
+        None if none came in time (an overloaded machine) or after ``stop``. With ``wait_seconds=0`` it
         never waits, so an event loop may call it.
         """
         with self._condition:
@@ -93,14 +97,17 @@ class Sampler:
             self._look()
         return subscription
 
-    def stop(self) -> None:
-        """End the thread and let the driver go; waits up to five seconds for a driver call that blocks."""
+    def stop(self, wait_seconds: float = STOP_SECONDS) -> None:
+        """Wake who waits in ``latest``, end the threads and let the driver go.
+
+        Waits no longer than asked for; a driver call that hangs keeps its daemon thread until it returns.
+        """
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
             thread = self._thread
         if thread is not None:
-            thread.join(5.0)
+            thread.join(wait_seconds)
 
     def _unsubscribe(self, subscription: Subscription) -> None:
         with self._condition:
@@ -138,10 +145,10 @@ class Sampler:
         self._read()
         tick = time.monotonic() - self._tick_seconds() + PRIMING_SECONDS
         while (seconds := self._wait_for_next(tick)) is not None:
-            # On the beat; after a driver call that took longer than a tick, from now on, without a burst.
+            # On the beat; after a reading that took longer than a tick, from now on, without a burst.
             tick = max(tick + seconds, time.monotonic() - seconds)
             self._publish(self._read(), seconds)
-        self._gpus.close()
+        self._driver.close()
         self._host.close()
 
     def _wait_for_next(self, tick: float) -> float | None:
@@ -156,7 +163,7 @@ class Sampler:
         return None
 
     def _read(self) -> Sample:
-        gpus: Reading[Any] = self._guard("GPUs", self._gpus.read)
+        gpus = self._driver.read()
         host: Reading[Any] = self._guard("CPU and memory", self._host.read)
         return Sample(time.time(), time.monotonic(), gpus, host)
 
