@@ -20,7 +20,7 @@ from workshop_utils.bootstrap_torch import (
     site_torch,
 )
 from workshop_utils.errors import WorkshopError
-from workshop_utils.storage import require_space, require_writable
+from workshop_utils.storage import cache_folder, require_space, require_writable
 
 CONSTRAINTS = CHECKOUT / "constraints.txt"
 FRONT_END = CHECKOUT / "jupyter_extension"
@@ -131,6 +131,7 @@ def check_surroundings(environment: Environment, torch: str) -> None:
         raise WorkshopError(f"{folder} holds other files; set WORKSHOP_VENV to a new folder or remove it.")
     require_writable(folder.parent, SET_VENV)
     require_writable(CHECKOUT, "clone into a folder that you may write")
+    require_writable(cache_folder())  # the model goes there, minutes from now
     if not folder.is_dir():
         require_space(folder, NEEDED_BYTES.get(torch, NEEDED_BYTES_CUDA), SET_VENV)
 

@@ -6,8 +6,10 @@ whose work it shows; only the chosen one is imported, so that a calculator answe
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from workshop_utils import __version__
 from workshop_utils.errors import WorkshopError
@@ -21,11 +23,20 @@ COMMANDS = {
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
 }
 EXIT_BAD_INPUT = 2
+# As a shell says of a command ended by SIGINT and SIGPIPE.
+EXIT_INTERRUPTED, EXIT_CLOSED_PIPE = 130, 141
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the list of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}; `{self.prog} --help` shows what there is.\n")
 
 
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """Return the parser, with the options of the ``chosen`` command only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="workshop",
         description="Predict, measure and explain multi-GPU LLM inference.",
         epilog="example: workshop estimate gemma-3-27b --tokens 131072",
@@ -44,13 +55,23 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input becomes one sentence on standard error and exit code 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows ? for a bar
     chosen = next((word for word in words if not word.startswith("-")), None)
     parsed = build_parser(chosen).parse_args(words)
     try:
         exit_code: int = importlib.import_module(COMMANDS[parsed.command][0]).run(parsed)
+        sys.stdout.flush()
     except WorkshopError as error:
         print(f"workshop {parsed.command}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except BrokenPipeError:  # the reader closed it, as in `workshop estimate … | head`
+        sys.stdout = None
+        return EXIT_CLOSED_PIPE
+    except OSError as error:  # a full disk, a folder that went away
+        print(f"workshop {parsed.command}: {error}.", file=sys.stderr)
+        sys.stdout = None
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
     return exit_code

@@ -36,9 +36,20 @@ def test_a_prediction_may_be_changed_until_the_answer_is_known(file: Path) -> No
     assert ledger.entries()["q"].predicted == 12.0
 
 
-@pytest.mark.parametrize("value", [..., None, "ten", -1, 0, float("nan"), True])
-def test_what_is_no_prediction_is_asked_for_again_and_not_kept(file: Path, value: object) -> None:
-    assert "in place of the dots" in Ledger(file).predict("q", "How much?", value, "GB")
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (..., "in place of the dots"),
+        (None, "in place of the dots"),
+        ("ten", "'ten' is no number"),
+        (float("nan"), "nan is no number"),
+        (True, "True is no number"),
+        (-1, "-1 GB is no amount of memory"),
+        (0, "0 GB is no amount of memory"),
+    ],
+)
+def test_what_is_no_prediction_is_asked_for_again_and_not_kept(file: Path, value: object, words: str) -> None:
+    assert words in Ledger(file).predict("q", "How much?", value, "GB")
     assert not file.exists()
 
 

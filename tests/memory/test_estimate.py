@@ -170,3 +170,15 @@ def test_memory_imports_no_torch_and_answers_in_little_cpu_time() -> None:
         "assert used.ru_utime + used.ru_stime < 1.0, used\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_what_is_left_out_is_said_with_its_size() -> None:
+    (mask,) = (text for text in of("gemma-3-4b", tokens=131_072).not_counted if "mask" in text)
+    assert "51.5 GB" in mask
+    assert not any("mask" in text for text in of("llama-3.1-8b").not_counted)
+
+
+def test_a_loader_that_keeps_experts_large_is_named() -> None:
+    (note,) = (note for note in of("mixtral-8x7b", dtype="int4").notes if "experts" in note)
+    assert "90.2 GB" in note
+    assert not any("experts" in note for note in of("llama-3.1-8b", dtype="int4").notes)

@@ -1,6 +1,8 @@
 """``workshop estimate`` as a reader meets it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from workshop_utils.cli import main
 from workshop_utils.hardware.catalogue import load_gpus
 from workshop_utils.memory.estimate_text import BAR_WIDTH, bar
+from workshop_utils.models.catalogue import CONFIGS
 
 
 def test_the_table_names_every_term_its_certainty_and_the_gpus(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +96,37 @@ def test_help_has_examples_and_the_schema(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(("share", "text"), [(0, ""), (1, "█" * BAR_WIDTH), (0.5, "█" * (BAR_WIDTH // 2))])
 def test_bars_fill_with_their_share(share: float, text: str) -> None:
     assert bar(share) == text.ljust(BAR_WIDTH)
+
+
+def run_command(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "workshop_utils", "estimate", *words]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def test_a_number_that_is_none_is_one_sentence() -> None:
+    done = run_command("gemma-3-4b", "--tokens", "128K")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "'128K' is not a whole number; write it out" in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_command("gemma-3-4b", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    with subprocess.Popen(["true"], stdin=subprocess.PIPE) as gone:
+        gone.wait()
+        done = run_command("gemma-3-4b", stdout=gone.stdin)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("width", [10**400, 10**13])
+def test_a_width_that_nobody_builds_is_one_sentence(tmp_path: Path, width: int) -> None:
+    config = tmp_path / "config.json"
+    fields = json.loads((CONFIGS / "llama-3.1-8b.json").read_text(encoding="utf-8"))
+    config.write_text(json.dumps(fields | {"hidden_size": width}), encoding="utf-8")
+    done = run_command(str(config))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "hidden_size" in done.stderr

@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from workshop_utils.memory.engines.transformers import not_counted
 from workshop_utils.memory.kv_cache import kv_cache_bytes
+from workshop_utils.memory.workload import Workload
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.config import Config
 from workshop_utils.models.reading import read_architecture
@@ -61,4 +62,5 @@ def test_what_is_not_counted_says_that_sliding_layers_first_hold_the_whole_promp
     architecture = architecture_of(model_type)
     prompt, _ = cache_storage(model_type)
     holds_more = prompt > kv_cache_bytes(architecture, PROMPT, 1, "float32")
-    assert any("whole prompt" in missing for missing in not_counted(architecture)) == holds_more
+    workload = Workload(PROMPT, 1, "float32", "float32", "transformers", "sdpa", 1, 1)
+    assert any("whole prompt" in missing for missing in not_counted(architecture, workload)) == holds_more

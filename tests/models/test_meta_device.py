@@ -92,3 +92,20 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_part_of_a_variant_equals_the_built_model(variant: str) -> None:
     assert our_counts(VARIANTS[variant]) == built_counts(VARIANTS[variant])
+
+
+@pytest.mark.parametrize("name", ["gemma-3-4b", "gemma-4-26b-a4b"])
+def test_the_image_towers_matrices_are_the_linear_layers_of_its_blocks(name: str) -> None:
+    fields = fields_of(name)
+    model_class = getattr(transformers, fields["architectures"][0])
+    with torch.device("meta"):
+        model = model_class(model_class.config_class.from_dict(fields))
+    linear = sum(
+        module.weight.numel()
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "vision_tower" in path and "layers." in path
+    )
+    assert (
+        count_parameters(read_architecture(Config(fields, "model", "config.json"))).quantizable["vision"]
+        == linear
+    )

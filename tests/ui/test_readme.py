@@ -133,6 +133,16 @@ def move_calculator(page: Page) -> tuple[str, str]:
     return before, total.inner_text()
 
 
+def type_tokens(page: Page, tokens: int) -> None:
+    """Type a number that lies between two steps of the slider; it must stay, and be what is calculated."""
+    field = page.get_by_label("Tokens", exact=True)
+    field.fill(str(tokens))
+    field.press("Enter")
+    expect(page.locator(".workshop-calculator").filter(has_text=f"{tokens:,} tokens").first).to_be_visible()
+    page.wait_for_timeout(500)  # an echo of the slider would come now
+    expect(field).to_have_value(str(tokens))
+
+
 def test_the_readme_command_opens_a_workshop_that_works(
     workshop: Workshop, watched: Watched, output: Path
 ) -> None:
@@ -159,6 +169,7 @@ def test_the_readme_command_opens_a_workshop_that_works(
     small, large = move_calculator(page)
     assert small != large
     page.screenshot(path=output / "readme-lab.png")
+    type_tokens(page, 100_000)
 
     assert panel.job.picture() != before
     foreign = [

@@ -50,7 +50,11 @@ def test_moving_the_slider_moves_the_number() -> None:
 def test_a_typed_number_is_not_rounded_to_the_sliders_steps() -> None:
     calculator = Calculator()
     calculator.tokens.value = 12_345
-    assert (calculator.tokens.value, calculator.slider.value) == (12_345, 12_345.0)
+    assert (calculator.tokens.value, calculator.slider.value) == (12_345, 2.0**13.5)
+    calculator.slider.value = 11_585.237  # what a browser makes of that step and sends back
+    assert calculator.tokens.value == 12_345
+    calculator.slider.value = 2.0**13.75
+    assert calculator.tokens.value == round(2**13.75)
     calculator.tokens.value = 5_000_000  # beyond the slider
     assert (calculator.tokens.value, calculator.slider.value) == (5_000_000, 2.0**20)
     assert calculator.estimate().workload.tokens == 5_000_000

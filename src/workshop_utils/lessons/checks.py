@@ -6,6 +6,7 @@ With ``WORKSHOP_SOLUTIONS=1`` the check puts the reference solution in the answe
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 
 from workshop_utils.lessons.ledger import as_number
 from workshop_utils.units import GB, GIB
@@ -50,6 +51,9 @@ class Feedback:
         return f"{ {True: '✓', False: '✗', None: '…'}[self.correct] } {self.sentence}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"  # text output would break long lines inside words
 
 
 def check(exercise: Exercise, answer_gb: object) -> Feedback:

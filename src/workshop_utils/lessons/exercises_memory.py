@@ -13,7 +13,7 @@ BYTES = 2  # of a bfloat16 value
 K_AND_V = 2
 
 SLIDING_MODEL, SLIDING_TOKENS = "gemma-3-27b", 32_768
-REPLICA_MODEL, REPLICA_TOKENS, REPLICA_BATCH, REPLICAS = "llama-3.1-8b", 16_384, 8, 4
+REPLICA_MODEL, REPLICA_TOKENS, REPLICA_BATCH, REPLICAS = "llama-3.1-8b", 16_384, 8, 3
 
 
 def cache_by_hand(
@@ -129,5 +129,5 @@ DATA_PARALLEL = Exercise(
         ),
     ),
     hint="Weights of the whole model plus the cache of the conversations that this GPU serves.",
-    explanation="Two GPUs serve twice as many conversations, and each needs as much memory as one GPU alone.",
+    explanation="Three GPUs serve three times as many conversations, and each needs as much as one alone.",
 )  # fmt: skip

@@ -50,7 +50,13 @@ class Ledger:
     def predict(self, key: str, question: str, value: object, unit: str) -> str:
         """Keep a prediction; an earlier one stays, because the answer may have been seen. Returns a reply."""
         number = as_number(value)
-        if number is None or number <= 0:
+        if number is None and value not in (..., None):
+            return f"{value!r} is no number; write your prediction as a number in {unit}, for example 12.3."
+        if number is not None and number <= 0:
+            return (
+                f"{number:g} {unit} is no amount of memory; write a number above 0 and run this cell again."
+            )
+        if number is None:
             return f"Write your prediction in place of the dots, a number in {unit}, and run this cell again."
         kept = self.entries().get(key)
         if kept is not None and kept.measured is not None:

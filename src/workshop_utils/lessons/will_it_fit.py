@@ -28,7 +28,10 @@ def slide_table_view() -> Table:
         f"{cell.published.kv_cache_gb:g}."
         for cell in odd
     )
-    caption = f"GB (decimal). ✓: the rule gives the slide's figure, in {same} of {len(cells)} cells.{rounded}"
+    caption = (
+        f"GB (decimal), the slide's figure first. ✓: the rule gives the same, in {same} of {len(cells)} "
+        f"cells.{rounded}"
+    )
     return Table(("model", *columns), rows, caption)
 
 
@@ -72,4 +75,8 @@ def recorded_table(runs: Sequence[Measurement]) -> Table:
         parts = measured_parts(run)
         sizes = [f"{parts[kind] / GB:.2f}" for kind in LABELS]
         rows.append((f"{run.settings['tokens']:,} tokens", *sizes, f"{sum(parts.values()) / GB:.1f}"))
-    return Table(("prompt + answer", *LABELS.values(), "in all"), rows, f"GB (decimal), {runs[0].label}")
+    return Table(
+        ("prompt + answer", *LABELS.values(), "in all"),
+        rows,
+        f"GB (decimal), text model only, random weights; {runs[0].label}",
+    )

@@ -8,6 +8,7 @@ from workshop_utils.memory.term import Kind, Term
 from workshop_utils.memory.workload import Workload, find_engine
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.parameters import count_parameters
+from workshop_utils.units import format_gb
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
         workload=workload,
         gpu=gpu,
         per_gpu=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
-        not_counted=module.not_counted(architecture),
+        not_counted=module.not_counted(architecture, workload),
         notes=tuple(notes(architecture, workload)),
     )
 
@@ -132,4 +133,10 @@ def notes(architecture: Architecture, workload: Workload) -> list[str]:
         )
     if architecture.stored_as and architecture.stored_as != workload.dtype:
         found.append(f"The published weights are stored as {architecture.stored_as}, not {workload.dtype}.")
+    if workload.dtype in {"int4", "int8"} and any(layer.experts for layer in architecture.layers):
+        experts_bytes = count_parameters(architecture).by_part["experts"] * 2
+        found.append(
+            f"bitsandbytes in transformers 5.17 leaves the experts in bfloat16, which alone take "
+            f"{format_gb(experts_bytes)}; this estimate is for a loader that shrinks them too."
+        )
     return found

@@ -31,12 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokens",
-        type=int,
+        type=whole_number,
         default=4096,
         metavar="N",
         help="prompt and answer of one sequence (default 4096)",
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="sequences at a time (default 1)")
+    parser.add_argument(
+        "--batch", type=whole_number, default=1, metavar="N", help="sequences at a time (default 1)"
+    )
     parser.add_argument(
         "--dtype",
         default="bfloat16",
@@ -56,6 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--gpu", metavar="NAME", help="compare with this GPU type only, for example A100-80GB"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
+
+
+def whole_number(text: str) -> int:
+    """Return the number; argparse turns the error into its message. 131_072 and 131,072 are the same."""
+    try:
+        return int(text.replace(",", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number; write it out, for example 131072 for 128K"
+        ) from None
 
 
 def run(arguments: argparse.Namespace) -> int:

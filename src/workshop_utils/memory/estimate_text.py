@@ -83,4 +83,4 @@ def remarks(result: Estimate) -> Iterator[str]:
     if result.not_counted:
         missing = f"Not counted yet, so every sum is a lower bound: {'; '.join(result.not_counted)}."
         yield textwrap.fill(missing, LINE_WIDTH)
-    yield from result.notes
+    yield from (textwrap.fill(note, LINE_WIDTH) for note in result.notes)

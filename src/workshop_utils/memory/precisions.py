@@ -22,7 +22,7 @@ class Precision:
     certainty: Certainty
 
 
-LAYER_MATRICES = frozenset({"attention", "mlp", "experts", "shared_experts"})
+LAYER_MATRICES = frozenset({"attention", "mlp", "experts", "shared_experts", "vision"})
 IEEE = "size of the number format"
 
 PRECISIONS = {

@@ -10,8 +10,9 @@ from workshop_utils.models.parameters import ParameterCounts, count_parameters
 def weight_terms(architecture: Architecture, dtype: str) -> tuple[Term, ...]:
     """Return the weights of the whole model in ``dtype``, image tower included.
 
-    A quantised format shrinks weight matrices inside the layers; embedding, head, norms, biases, router and
-    image tower stay bfloat16. Raises WorkshopError for an unknown format or one without anything to shrink.
+    A quantised format shrinks weight matrices inside the layers and the image tower; embedding, head, norms,
+    biases and router stay bfloat16. Raises WorkshopError for an unknown format and for one with nothing to
+    shrink.
     """
     precision = find_precision(dtype)
     counts = count_parameters(architecture)

@@ -109,13 +109,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class VisionTower:
-    """The image encoder with its projector into the text model; it loads with the weights."""
+    """The image encoder with its projector into the text model; it loads with the weights.
+
+    ``matrices``: of its ``parameters``, those in the linear layers of its blocks.
+    """
 
     model_type: str
     layers: int
     hidden_size: int
     patch_size: int
     parameters: int
+    matrices: int
 
 
 @dataclass(frozen=True, slots=True)

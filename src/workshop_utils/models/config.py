@@ -15,6 +15,7 @@ from workshop_utils.errors import WorkshopError
 # What every published decoder config states; a transformers default for these would be another model's shape.
 SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 # A hundred times the deepest published decoder.
+LARGEST = 10**12  # beyond every width or length, and small enough to be multiplied and printed
 MOST_LAYERS = 10_000
 # A config.json has a few kB; this keeps a mistyped weight file out of memory.
 MOST_BYTES = 10**7
@@ -44,8 +45,8 @@ class Config:
             value = default
         if value is None:
             self.require(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise self._wrong(name, value, f"a whole number of at least {minimum}")
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= LARGEST:
+            raise self._wrong(name, value, f"a whole number from {minimum} to {LARGEST:,}")
         return value
 
     def nullable_integer(self, name: str, default: int | None) -> int | None:

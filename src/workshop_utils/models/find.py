@@ -79,13 +79,13 @@ def cached_config_file(hf_id: str) -> Path | None:
 
 
 def unknown_model(model: str) -> WorkshopError:
-    """Return the error for a name that is nowhere, with the closest catalogue names or all of them."""
+    """Return the error for a name that is nowhere, with all catalogue names and, first, the closest."""
     names = {entry.name: entry.name for entry in load_catalogue()}
     names |= {entry.hf_id.casefold(): entry.name for entry in load_catalogue()}
     close = difflib.get_close_matches(model.casefold(), names, n=4, cutoff=0.55)
-    suggestions = dict.fromkeys(names[match] for match in close) or dict.fromkeys(names.values())
-    hint = "the closest names are" if close else "the catalogue has"
+    closest = ", ".join(dict.fromkeys(names[match] for match in close))
+    hint = f"the closest names are {closest}; all of them: " if close else "the catalogue has "
     return WorkshopError(
         f"no model {model!r} in the catalogue, on disk or in the Hugging Face cache {hub_folder()}; "
-        f"{hint} {', '.join(suggestions)}, and a folder with a config.json works too."
+        f"{hint}{', '.join(dict.fromkeys(names.values()))}, and a folder with a config.json works too."
     )

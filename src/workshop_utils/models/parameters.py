@@ -24,8 +24,8 @@ class ParameterCounts:
     """Parameters of a model.
 
     ``by_part``: parts that the model has, in the order of ``PARTS``; a tied head counts as embedding.
-    ``quantizable``: of those, the weight matrices inside the layers, which quantised formats store in fewer
-    bits; biases, norms, router, embedding, head and image tower stay as they are.
+    ``quantizable``: of those, the weight matrices inside the layers and the image tower's blocks, which
+    quantised formats store in fewer bits; biases, norms, router, embedding and head stay as they are.
     ``active``: what one token passes through: all but the experts that its router leaves out.
     """
 
@@ -64,7 +64,9 @@ def count_parameters(architecture: Architecture) -> ParameterCounts:
     totals["embedding"] = embedding
     totals["norms"] += architecture.hidden_size  # the final norm
     totals["head"] = 0 if architecture.tied_embeddings else embedding
-    totals["vision"] = architecture.vision.parameters if architecture.vision else 0
+    if architecture.vision:
+        totals["vision"] = architecture.vision.parameters
+        quantizable["vision"] = architecture.vision.matrices
     by_part = {part: totals[part] for part in PARTS if totals[part]}
     return ParameterCounts(
         by_part=by_part,

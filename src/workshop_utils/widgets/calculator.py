@@ -1,5 +1,6 @@
 """The memory calculator: five controls, and the estimate that follows them."""
 
+import math
 from typing import Any
 
 import ipywidgets
@@ -31,7 +32,7 @@ class Calculator:
         self.kv_dtype = _dropdown("KV cache", [DEFAULT_CACHE, *KV_BITS], DEFAULT_CACHE)
         self.tokens = ipywidgets.IntText(tokens, description="Tokens", style=WORDS, layout=WIDE)
         self.slider = ipywidgets.FloatLogSlider(
-            tokens, base=2, min=LOWEST, max=HIGHEST, step=STEP, readout=False,
+            _slider_place(tokens), base=2, min=LOWEST, max=HIGHEST, step=STEP, readout=False,
             description="Tokens (log)", style=WORDS, layout=WIDE,
         )  # fmt: skip
         self.batch = ipywidgets.IntSlider(batch, 1, 128, description="Batch size", style=WORDS, layout=WIDE)
@@ -68,8 +69,8 @@ class Calculator:
         self._words = format_gb(result.process_bytes)
 
     def _slider_moved(self, change: dict[str, Any]) -> None:
-        # A typed number lies between two steps: the slider follows it and must not round it.
-        if _slider_place(self.tokens.value) != change["new"]:
+        # A typed number lies between two steps: the slider goes to the nearest and must not round the number.
+        if not math.isclose(_slider_place(self.tokens.value), change["new"], rel_tol=1e-6):
             self.tokens.value = round(change["new"])
 
     def _tokens_typed(self, change: dict[str, Any]) -> None:
@@ -92,5 +93,9 @@ def _dropdown(description: str, options: list[str], value: str) -> Any:
 
 
 def _slider_place(tokens: int) -> float:
-    """Return where the slider stands for so many tokens: the same number, within its range."""
-    return float(min(max(tokens, 2**LOWEST), 2**HIGHEST))
+    """Return where the slider stands for so many tokens: its nearest step.
+
+    The browser moves a handle that is between two steps and sends that place back as if it had been chosen.
+    """
+    power = math.log2(max(tokens, 1))
+    return float(2 ** (STEP * round(min(max(power, LOWEST), HIGHEST) / STEP)))

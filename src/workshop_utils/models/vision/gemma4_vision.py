@@ -31,4 +31,5 @@ def read(config: Config) -> VisionTower:
         hidden_size=hidden,
         patch_size=patch,
         parameters=embedding + layers * layer,
+        matrices=layers * (projections + 3 * hidden * width),
     )

@@ -22,4 +22,5 @@ def read(config: Config) -> VisionTower:
         hidden_size=hidden,
         patch_size=patch,
         parameters=embedding + layers * (2 * norm + attention + mlp) + norm + head,
+        matrices=layers * (4 * hidden * hidden + 2 * hidden * width),
     )
