@@ -17,7 +17,7 @@ PROLOGUE = """
 import json, logging, os
 from pathlib import Path
 from tests.nvml_stub.build import set_faults
-from workshop_utils.hardware.nvml import RETRY_FAULT_SECONDS, Nvml
+from workshop_utils.hardware.nvml import RECOUNT_SECONDS, RETRY_FAULT_SECONDS, Nvml
 class Clock:
     now = 100.0
     def __call__(self):
@@ -144,6 +144,50 @@ def test_failed_initialisation_is_a_reason_that_heals(readings, code, words):
     assert log == [failed["error"]]
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (nvml_reasons.DRIVER_NOT_LOADED, "driver is not loaded"),
+        (nvml_reasons.LIB_RM_VERSION_MISMATCH, "different versions"),
+        (nvml_reasons.LIBRARY_NOT_FOUND, "NVML error 12"),
+        (nvml_reasons.UNKNOWN, "NVML error 999"),
+    ],
+)
+def test_driver_that_fails_after_a_healthy_start_is_a_reason_that_heals(readings, code, words):
+    (healthy, failed, still, healed), log = readings(
+        f"faults('gpus 1'); read(); faults('gpus 1', 'fail {code}'); read(50)\n"
+        "clock.now += RETRY_FAULT_SECONDS; read(50)\n"
+        "faults('gpus 1'); clock.now += RETRY_FAULT_SECONDS; read()"
+    )
+    assert failed == still
+    at_fault = failed if failed["data"] is None else failed["data"][0]
+    assert at_fault["status"] == "unavailable"
+    assert words in at_fault["error"]
+    if failed["data"] is not None:
+        assert at_fault["name"] == healthy["data"][0]["name"]
+    assert healed["data"][0]["status"] == "ok"
+    assert healed["data"][0]["memory_used_bytes"] > 0
+    assert log == [at_fault["error"]]
+
+
+def test_driver_that_is_gone_and_does_not_start_again_says_so_once(readings):
+    (_, failed, still), log = readings(
+        "read(); faults('gpus 2', 'fail 9', 'init 9'); read()\nclock.now += RETRY_FAULT_SECONDS; read(50)"
+    )
+    assert failed == still
+    assert log == [failed["error"]]
+
+
+def test_number_of_gpus_that_changes_is_noticed(readings):
+    (two, soon, three, one), log = readings(
+        "read(); faults('gpus 3'); read()\n"
+        "clock.now += RECOUNT_SECONDS; read()\n"
+        "faults('gpus 1'); clock.now += RECOUNT_SECONDS; read()"
+    )
+    assert [len(reading["data"]) for reading in (two, soon, three, one)] == [2, 2, 3, 1]
+    assert log == []
+
+
 def test_driver_without_a_gpu_says_what_to_ask_for(readings):
     (reading,), _ = readings("faults('gpus 0'); read()")
     assert reading["error"] == nvml_reasons.NO_GPU
@@ -213,7 +257,7 @@ def test_names_of_old_bindings_are_bytes(monkeypatch):
         nvml_reasons.NO_GPU,
         nvml_reasons.NO_BINDING,
         *(nvml_reasons.of_initialisation(code, "words") for code in (4, 9, 12, 18, 999)),
-        *(nvml_reasons.of_device(code, 0, "H200")[1] for code in (4, 15, 16, 999)),
+        *(nvml_reasons.of_device(code, 0, "H200")[1] for code in (4, 9, 12, 15, 16, 18, 999)),
     ],
 )
 def test_reason_is_one_sentence(reason):

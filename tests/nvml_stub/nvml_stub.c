@@ -4,6 +4,7 @@
  *   gpus 2               number of GPUs (default 2)
  *   block_ms 20          every query of a GPU takes this long
  *   init 9               nvmlInit fails with this code (9 driver not loaded, 18 version mismatch, 999 unknown)
+ *   fail 999             every query of every GPU fails with this code
  *   lost 1               GPU 1 is lost          (one line a GPU)
  *   denied 1             GPU 1 refuses this user (one line a GPU)
  *   unsupported memory   not reported: name, uuid, utilization, memory, memory_v2 (one line each)
@@ -82,6 +83,7 @@ static double now(void)
 static int enter(device_t device, const char *figure)
 {
     char index[16];
+    int failure = (int)control("fail", NULL, SUCCESS);
     long long block_ms = control("block_ms", NULL, 0);
     struct timespec pause = {block_ms / 1000, block_ms % 1000 * 1000000};
     if (!initialised)
@@ -90,6 +92,8 @@ static int enter(device_t device, const char *figure)
         return INVALID_ARGUMENT;
     if (block_ms)
         nanosleep(&pause, NULL);
+    if (failure)
+        return failure;
     snprintf(index, sizeof index, "%u", device->index);
     if (control("lost", index, 0))
         return LOST;

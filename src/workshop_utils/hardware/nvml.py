@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 # and a GPU reset, and a reader waits for that.
 RETRY_MISSING_SECONDS = 60.0
 RETRY_FAULT_SECONDS = 5.0
+# GPUs come and go without a fault when an administrator resets or hides one; counting takes microseconds.
+RECOUNT_SECONDS = 30.0
 
 
 @dataclass
@@ -46,18 +48,25 @@ class Nvml:
         self._devices: list[_Device] = []
         self._reason: str | None = None
         self._retry_at = 0.0
+        self._recount_at = 0.0
         self._logged: set[str] = set()
 
     def read(self) -> Reading[tuple[GpuReading, ...]]:
         """Read every GPU that the driver shows to this process; about 10 microseconds a healthy GPU."""
         with self._lock:
-            if self._retry_at <= self._now():
+            if self._retry_at <= self._now() or self._count_changed():
                 self._refresh()
             if self._nvml is None:
                 return Reading.missing(self._reason or nvml_reasons.NO_GPU)
             gpus = tuple(self._read_device(self._nvml, device) for device in self._devices)
             if self._retry_at == 0.0:
                 return Reading.missing(nvml_reasons.RESTARTING)
+            gone = next((gpu.fault for gpu in self._devices if gpu.fault in nvml_reasons.DRIVER_GONE), None)
+            if gone is not None:
+                reason = nvml_reasons.of_initialisation(gone, "")
+                self._shut_down()
+                self._give_up(reason, RETRY_FAULT_SECONDS)
+                return Reading.missing(reason)
             return Reading.of(gpus)
 
     def driver_version(self) -> str | None:
@@ -87,6 +96,12 @@ class Nvml:
             self._shut_down()
             self._retry_at = 0.0
 
+    def _count_changed(self) -> bool:
+        if self._nvml is None or self._now() < self._recount_at:
+            return False
+        self._recount_at = self._now() + RECOUNT_SECONDS
+        return bool(self._ask(self._nvml, "nvmlDeviceGetCount")[0] != len(self._devices))
+
     def _refresh(self) -> None:
         """Initialise, or start anew after a fault; decides when to look again."""
         known = {device.index: device for device in self._devices}
@@ -114,6 +129,7 @@ class Nvml:
         self._reason = None
         sick = any(device.fault not in (None, nvml_reasons.NO_PERMISSION) for device in self._devices)
         self._retry_at = self._now() + RETRY_FAULT_SECONDS if sick else float("inf")
+        self._recount_at = self._now() + RECOUNT_SECONDS
 
     def _open_device(self, nvml: ModuleType, index: int, known: _Device | None) -> _Device:
         device = _Device(index)
@@ -162,7 +178,7 @@ class Nvml:
     def _figure(self, nvml: ModuleType, device: _Device, function: str, *rest: object) -> tuple[Any, str]:
         """Read one figure; the words say why it is missing. Notes on the device a fault that ends it."""
         value, fault, words = self._ask(nvml, function, device.handle, *rest)
-        if fault in nvml_reasons.LOST:
+        if fault in nvml_reasons.ENDING:
             device.fault = fault
             self._retry_at = self._now() + RETRY_FAULT_SECONDS
         if fault == nvml_reasons.UNINITIALIZED:
@@ -177,7 +193,7 @@ class Nvml:
         except nvml.NVMLError as error:
             return None, error.value, str(error)
         except (AttributeError, UnicodeDecodeError) as error:  # an old binding; a name that is no text
-            return None, nvml_reasons.UNKNOWN, str(error)
+            return None, nvml_reasons.FUNCTION_NOT_FOUND, str(error)
 
     def _shut_down(self) -> None:
         if self._nvml is not None:

@@ -8,12 +8,15 @@ UNINITIALIZED = 1
 NO_PERMISSION = 4
 DRIVER_NOT_LOADED = 9
 LIBRARY_NOT_FOUND = 12
+FUNCTION_NOT_FOUND = 13
 GPU_IS_LOST = 15
 RESET_REQUIRED = 16
 LIB_RM_VERSION_MISMATCH = 18
 UNKNOWN = 999
-# After these a handle is of no more use until the GPU is back.
-LOST = frozenset({GPU_IS_LOST, RESET_REQUIRED})
+# No GPU answers any more after these: the driver was unloaded or replaced while we ran.
+DRIVER_GONE = frozenset({DRIVER_NOT_LOADED, LIB_RM_VERSION_MISMATCH})
+# After these a handle is of no more use until NVML is initialised again.
+ENDING = DRIVER_GONE | {GPU_IS_LOST, RESET_REQUIRED, LIBRARY_NOT_FOUND, UNKNOWN}
 
 ASK_FOR_A_GPU = "ask for a GPU in your Open OnDemand form or Slurm request"
 NO_DRIVER = (
@@ -65,6 +68,8 @@ def of_device(code: int, index: int, name: str | None) -> tuple[str, str]:
         )
     if code == RESET_REQUIRED:
         return "lost", f"{which} needs a reset before it can work again: tell the machine's staff."
+    if code in DRIVER_GONE:
+        return "unavailable", _INITIALISATION[code]
     if code == NO_PERMISSION:
         return "unavailable", f"{which} is not open to this session: it belongs to another job."
     return "unavailable", f"{which} does not answer (NVML error {code}): run nvidia-smi, then tell the staff."
