@@ -30,6 +30,9 @@ def lab(small_model, own_home, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     log = own_home / "lab.log"
     (own_home / "nb").mkdir()
+    # What the current folder holds must not run in the server.
+    (own_home / "queue.py").write_text("raise SystemExit('a module of the current folder ran')\n")
+    monkeypatch.chdir(own_home)
     notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (own_home / "nb" / "00_start_here.ipynb").write_text(json.dumps(notebook))
     command = [
@@ -163,7 +166,7 @@ def test_the_command_reaches_jupyterlab_without_torch(small_model, own_home, mon
 def test_the_command_line(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     command = lab_command(tmp_path, 8899, browser=False, extra=["--debug"])
-    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert command[:4] == [sys.executable, "-P", "-m", "jupyterlab"]
     assert {"--ServerApp.ip=127.0.0.1", "--ServerApp.port=8899", "--ServerApp.port_retries=0"} <= set(command)
     assert command[-2:] == ["--no-browser", "--debug"]
     assert not any("allow-root" in word or "port" in word for word in lab_command(tmp_path, None, True, []))
@@ -186,3 +189,33 @@ def test_kept_notebooks_are_reported(monkeypatch, own_home, capsys) -> None:
     monkeypatch.setattr(command_module, "become", lambda *_: 0)
     assert main(["lab", "--folder", str(own_home)]) == 0
     assert "Kept your changed a.ipynb." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["jupyter_server_config.py", "jupyter_lab_config.py"])
+@pytest.mark.parametrize(
+    "line",
+    ["c.IdentityProvider.token = ''", "c.ServerApp.token = ''", "c.PasswordIdentityProvider.token = ''"],
+)
+def test_lab_does_not_start_without_a_key(small_model, own_home, monkeypatch, name, line) -> None:
+    monkeypatch.setenv("WORKSHOP_SHARED", str(small_model.parents[1]))
+    (own_home / ".jupyter").mkdir()
+    (own_home / ".jupyter" / name).write_text(f"{line}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "workshop_utils",
+        "lab",
+        "--no-browser",
+        "--folder",
+        str(own_home / "nb"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 2, done.stderr
+    assert "switches the key off" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_key_that_the_reader_types_is_their_choice(tmp_path) -> None:
+    plain = lab_command(tmp_path, None, False, [])
+    assert any("KeyRequired" in word for word in plain)
+    typed = lab_command(tmp_path, None, False, ["--IdentityProvider.token="])
+    assert not any("KeyRequired" in word for word in typed)

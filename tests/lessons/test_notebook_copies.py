@@ -91,3 +91,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkshopError, match=r"--folder FOLDER"):
         bring_notebooks(tmp_path / "file" / "below")
+
+
+def test_a_folder_in_the_place_of_a_notebook_is_one_sentence(source, folder) -> None:
+    (folder / "a.ipynb").mkdir()
+    with pytest.raises(WorkshopError, match=r"a\.ipynb is a folder .*--folder FOLDER"):
+        copy_notebooks(source, folder)
+    assert (folder / "a.ipynb").is_dir()
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_sentence(source, folder) -> None:
+    (folder / "recorded").touch()
+    with pytest.raises(WorkshopError, match=r"recorded.*--folder FOLDER"):
+        copy_notebooks(source, folder)

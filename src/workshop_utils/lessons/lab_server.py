@@ -44,12 +44,16 @@ def require_runtime_folder() -> None:
 def lab_command(folder: Path, port: int | None, browser: bool, extra: Sequence[str]) -> list[str]:
     """Return the command that opens JupyterLab on the first notebook in ``folder``."""
     command = [
-        sys.executable, "-m", "jupyterlab",
+        # -P: a queue.py or json.py in the current folder is no module of the server's.
+        sys.executable, "-P", "-m", "jupyterlab",
         f"--ServerApp.root_dir={folder}",
         f"--ServerApp.ip={ADDRESS}",
         # One Ctrl-C ends it; notebooks save themselves.
         "--ServerApp.answer_yes=True",
     ]  # fmt: skip
+    # A command line goes before every configuration file; what the reader types goes before this.
+    if not any(option in word for word in extra for option in (".token", ".identity_provider_class")):
+        command.append("--ServerApp.identity_provider_class=workshop_utils.lessons.lab_key.KeyRequired")
     if (folder / FIRST_NOTEBOOK).exists():
         command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
     if port is not None:

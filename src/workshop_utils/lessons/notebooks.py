@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import workshop_utils
+from workshop_utils.errors import WorkshopError
 from workshop_utils.storage import FOLDER_NAME, require_writable
 
 FIRST_NOTEBOOK = "00_start_here.ipynb"
@@ -40,13 +41,20 @@ def bring_notebooks(folder: Path) -> list[str]:
 
 
 def copy_notebooks(source: Path, folder: Path) -> list[str]:
-    """Copy every file below ``source`` that the reader has not changed in ``folder``."""
+    """Copy every file below ``source`` that the reader has not changed in ``folder``.
+
+    Raises ``WorkshopError`` where a folder of the reader's has the name of a file.
+    """
     copied = read_record(folder)
     kept = []
     for relative in files_below(source):
         content = (source / relative).read_bytes()
         mark = hashlib.sha256(content).hexdigest()
         target = folder / relative
+        if target.is_dir():
+            raise WorkshopError(
+                f"{target} is a folder where a file of the workshop goes; rename it, or {CHOOSE}."
+            )
         present = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else None
         if present not in (None, mark, copied.get(relative)):
             if copied.get(relative) != mark:
@@ -80,7 +88,7 @@ def read_record(folder: Path) -> dict[str, str]:
 
 def replace(target: Path, content: bytes) -> None:
     """Write the whole file or nothing, as the reader's own, whatever the mode of the installed one is."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(target.parent, CHOOSE)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)
