@@ -12,12 +12,14 @@ VENV := $(or $(WORKSHOP_VENV),.venv)
 BIN := $(VENV)/bin
 BOOTSTRAP = $(PYTHON) src/workshop_utils/bootstrap.py --torch "$(TORCH)"
 # With CI=true this plugin turns every skipped test into a failure.
-PYTEST = PYTHONPATH=tests/plugins $(BIN)/python -m pytest -p no_silent_skips
+PYTEST = PYTHONPATH=tests/plugins "$(BIN)"/python -m pytest -p no_silent_skips
 
 ##@ The workshop
 .PHONY: lab
+# Through the environment: between quotes of a command line, quotes in ARGS would be lost.
+lab: export WORKSHOP_ARGS = $(ARGS)
 lab: ## open the workshop; options: make lab ARGS="--no-browser --port 8899"
-	@$(BOOTSTRAP) lab --args "$(ARGS)"
+	@$(BOOTSTRAP) lab
 
 .PHONY: environment
 environment: ## only make or update the environment, and stop
@@ -35,12 +37,12 @@ install: ## one read-only install for a whole class: make install PREFIX=/projec
 
 .PHONY: test-gpu
 test-gpu: environment ## verify this machine's GPUs and write reports/gpu-report-HOST-DATE.json
-	@$(BIN)/python tests/gpu/verify.py $(ARGS)
+	@"$(BIN)"/python tests/gpu/verify.py $(ARGS)
 
 ##@ Tests
 .PHONY: test
 test: test-environment chromium ## everything that CI runs, in parallel where that is sound
-	@$(BIN)/python tests/run_all.py
+	@"$(BIN)"/python tests/run_all.py
 
 .PHONY: test-environment
 test-environment:
@@ -55,14 +57,14 @@ chromium:
 .PHONY: test-lint
 test-lint: ## ruff (lint and format) and mypy
 	@status=0; \
-	$(BIN)/ruff check . || status=1; \
-	$(BIN)/ruff format --check . || status=1; \
-	$(BIN)/mypy || status=1; \
+	"$(BIN)"/ruff check . || status=1; \
+	"$(BIN)"/ruff format --check . || status=1; \
+	"$(BIN)"/mypy || status=1; \
 	exit $$status
 
 .PHONY: test-panel
 test-panel: ## the panel's formatting, types and unit tests
-	@cd jupyter_extension && PATH="$(abspath $(BIN)):$$PATH" && jlpm install --immutable && jlpm lint && jlpm test
+	@cd jupyter_extension && PATH="$$(cd "$(CURDIR)" && cd "$(BIN)" && pwd):$$PATH" && jlpm install --immutable && jlpm lint && jlpm test
 
 .PHONY: test-unit
 test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory

@@ -2,14 +2,23 @@
 
 import ast
 import io
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from workshop_utils import bootstrap, bootstrap_environment, bootstrap_place, bootstrap_shared
+from workshop_utils import (
+    bootstrap,
+    bootstrap_environment,
+    bootstrap_place,
+    bootstrap_shared,
+    bootstrap_start,
+)
 from workshop_utils.bootstrap_environment import Environment, digest, prepare
 from workshop_utils.bootstrap_start import start
 from workshop_utils.bootstrap_steps import Ticker, explain, run_step
@@ -285,6 +294,94 @@ def test_an_install_for_a_class_refuses_a_private_folder(tmp_path: Path) -> None
     private.mkdir(mode=0o700)
     with pytest.raises(WorkshopError, match="is private; choose"):
         bootstrap_shared.check_reachable(private / "class", "choose a PREFIX")
+
+
+@pytest.fixture
+def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder and a Python that others can reach (pytest's own are private), under a private umask."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(folder / "python"))
+        before = os.umask(0o077)
+        yield folder
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mode", [None, 0o777, 0o2775])
+def test_the_class_reads_an_install_and_only_its_owner_writes(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None
+) -> None:
+    prefix = open_folder / "new" / "class"
+    if mode is not None:
+        prefix.mkdir(parents=True)
+        prefix.parent.chmod(0o755)
+        prefix.chmod(mode)
+
+    def build(environment: Environment, torch: str, requirement: list[str]) -> None:
+        assert not prefix.stat().st_mode & 0o022  # not for a moment
+        command = environment.command("workshop")
+        command.parent.mkdir()
+        command.parent.chmod(0o2777)
+        command.touch()
+        command.chmod(0o770)
+
+    monkeypatch.setattr(bootstrap_shared, "build", build)
+    for name in ("prepare_model", "compile_all"):
+        monkeypatch.setattr(bootstrap_shared, name, lambda _: None)
+    monkeypatch.setattr(bootstrap_environment, "require_space", lambda *_: None)
+    bootstrap_shared.install_shared(prefix, "pypi")
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in (prefix.parent, prefix, *prefix.rglob("*"))}
+    assert modes["new"] == 0o755 and modes["bin"] == 0o2755 and modes["workshop"] == 0o755
+    assert modes["class"] == (0o2755 if mode == 0o2775 else 0o755)
+
+
+# make
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the lab was started with."""
+    words: list[str] = []
+    monkeypatch.setattr(bootstrap_start, "make_environment", lambda *_: Environment(tmp_path))
+    monkeypatch.setattr(os, "execv", lambda _, command: words.extend(command[2:]))
+    return words
+
+
+def test_make_hands_the_labs_options_on_with_their_quotes(
+    tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf %s "$WORKSHOP_ARGS"\n', encoding="utf-8")
+    python.chmod(0o755)
+    options = """--folder "/tmp/a b" -- --x='c d'"""
+    command = ["make", "-s", "lab", f"PYTHON={python}", f"ARGS={options}"]
+    done = subprocess.run(command, cwd=PACKAGE.parents[1], capture_output=True, text=True, check=True)
+    monkeypatch.setenv("WORKSHOP_ARGS", done.stdout)
+    start(["lab"])
+    assert asked == ["--folder", "/tmp/a b", "--", "--x=c d"]
+
+
+def test_an_open_quote_in_the_options_is_one_sentence(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKSHOP_ARGS", '--folder "/tmp/a b')
+    assert start(["lab"]) == 2
+    said = capsys.readouterr().err
+    assert "close every quote" in said and len(said.splitlines()) == 1
+
+
+def test_make_runs_an_environment_whose_path_has_spaces(tmp_path: Path) -> None:
+    python = tmp_path / "an environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "ran $0"\n', encoding="utf-8")
+    python.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "WORKSHOP_VENV": str(python.parents[1])}
+    done = subprocess.run(
+        ["make", "-s", "test-unit"],
+        cwd=PACKAGE.parents[1], env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == f"ran {python}\n", done.stderr
 
 
 # PyTorch

@@ -13,6 +13,8 @@ from workshop_utils.errors import WorkshopError
 
 READ = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 PASS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+READABLE = "choose a PREFIX that the class may read"
 
 
 def install_shared(prefix: Path, torch: str) -> None:
@@ -20,19 +22,22 @@ def install_shared(prefix: Path, torch: str) -> None:
 
     Raises ``WorkshopError`` when other users could not reach the prefix or the Python it rests on.
     """
+    # Before the first folder is made: under a private umask the class could not enter it.
+    os.umask(0o022)
     torch = torch or DEFAULT
     check_choice(torch)
     check_reachable(Path(sys.executable).resolve(), "name a Python that all may read with PYTHON=")
-    check_reachable(prefix, "choose a PREFIX that the class may read")
+    check_reachable(prefix, READABLE)
     environment = Environment(prefix)
     check_surroundings(environment, torch)
-    os.umask(0o022)
-    # A folder that inherits its group (setgid) keeps that group: only modes change.
     with under_construction(environment, keep=False):
+        # Already now: whoever may write here could put a program of their own in the place of one of ours.
+        own_alone(prefix)
         build(environment, torch, [str(CHECKOUT)])
         prepare_model(environment)
         compile_all(environment)
         open_to_all(prefix)
+        check_reachable(environment.command("workshop"), READABLE)
         environment.write_stamp({"shared": True, "torch": torch})
     print(f"The class starts with: {environment.command('workshop')} lab", file=sys.stderr)
 
@@ -45,6 +50,16 @@ def check_reachable(path: Path, next_step: str) -> None:
     groups = [folder for folder in closed if not folder.stat().st_mode & stat.S_IXGRP]
     if groups:
         raise WorkshopError(f"nobody else can reach {path}, because {groups[0]} is private; {next_step}.")
+
+
+def own_alone(prefix: Path) -> None:
+    """Let nobody but the owner write in the prefix; ``WorkshopError`` where that is somebody else."""
+    try:
+        prefix.chmod(stat.S_IMODE(prefix.stat().st_mode) & ~OTHERS_WRITE)
+    except PermissionError as error:
+        raise WorkshopError(
+            f"{prefix} belongs to somebody else, who could change what the class runs; name a new folder."
+        ) from error
 
 
 def prepare_model(environment: Environment) -> None:
@@ -62,11 +77,14 @@ def compile_all(environment: Environment) -> None:
 
 
 def open_to_all(prefix: Path) -> None:
-    """Let group and world read everything and enter every folder."""
+    """Let group and world read everything, enter every folder and write nothing.
+
+    A folder that inherits its group (setgid) keeps that group: only modes change.
+    """
     for folder, _, files in os.walk(prefix):
-        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | READ | PASS)
+        os.chmod(folder, (stat.S_IMODE(os.stat(folder).st_mode) | READ | PASS) & ~OTHERS_WRITE)
         for name in files:
             path = Path(folder, name)
             if not path.is_symlink():
                 mode = stat.S_IMODE(path.stat().st_mode)
-                path.chmod(mode | READ | (PASS if mode & stat.S_IXUSR else 0))
+                path.chmod((mode | READ | (PASS if mode & stat.S_IXUSR else 0)) & ~OTHERS_WRITE)

@@ -40,7 +40,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--torch", default="", metavar="|".join(CHOICES), help="which build of PyTorch")
     jobs = parser.add_subparsers(dest="job", required=True)
     lab = jobs.add_parser("lab", help="make the environment where needed and open the lab")
-    lab.add_argument("--args", default="", help="options for `workshop lab`, as one string")
     lab.set_defaults(run=run_lab)
     environment = jobs.add_parser("environment", help="make the environment and stop")
     environment.add_argument("--extra", action="append", default=[], help="an extra of pyproject.toml")
@@ -62,10 +61,17 @@ def make_environment(torch: str, extras: Sequence[str]) -> Environment:
 
 
 def run_lab(parsed: argparse.Namespace) -> int:
-    """Open the lab, after making the environment where it is missing; the lab prepares its model itself."""
+    """Open the lab, after making the environment where it is missing; the lab prepares its model itself.
+
+    Its options come as one string in WORKSHOP_ARGS, because a command line in make loses their quotes.
+    """
+    try:
+        options = shlex.split(os.environ.pop("WORKSHOP_ARGS", ""))
+    except ValueError as error:
+        raise WorkshopError(f"ARGS cannot be read ({error}); close every quote.") from error
     workshop = str(make_environment(parsed.torch, []).command("workshop"))
     # The lab takes this process's place, so that its signals and exit code are make's.
-    os.execv(workshop, [workshop, "lab", *shlex.split(parsed.args)])  # noqa: S606
+    os.execv(workshop, [workshop, "lab", *options])  # noqa: S606
 
 
 def run_environment(parsed: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ NO_KEY = (
 )
 
 
-class KeyRequired(PasswordIdentityProvider):
+class KeyRequired(PasswordIdentityProvider):  # type: ignore[misc]  # pyproject.toml: Jupyter is not followed
     """Jupyter's own way to log in, which ends the start where neither token nor password is asked for."""
 
     def validate_security(self, app: Any, ssl_options: dict[str, Any] | None = None) -> None:
