@@ -45,6 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in kept:
         print(sentence, file=sys.stderr)
     prepare_small_model()
-    print(f"Notebooks: {folder}", file=sys.stderr)
+    print(f"Notebooks: {folder}. Ctrl-C here ends JupyterLab.", file=sys.stderr)
     command = lab_command(folder, arguments.port, not arguments.no_browser, arguments.extra)
     return become(command, lab_environment(os.environ))

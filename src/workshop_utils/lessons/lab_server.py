@@ -48,6 +48,7 @@ def lab_command(folder: Path, port: int | None, browser: bool, extra: Sequence[s
         sys.executable, "-P", "-m", "jupyterlab",
         f"--ServerApp.root_dir={folder}",
         f"--ServerApp.ip={ADDRESS}",
+        "--log-level=WARN",  # what is left to read is the address
         # One Ctrl-C ends it; notebooks save themselves.
         "--ServerApp.answer_yes=True",
     ]  # fmt: skip
