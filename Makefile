@@ -72,7 +72,7 @@ test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
 
 .PHONY: test-notebooks
 test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions
-	@status=0; \
+	@"$(BIN)/workshop" model prepare >/dev/null; status=0; \
 	$(PYTEST) -c tests/notebooks/pytest.ini $(ARGS) || status=1; \
 	WORKSHOP_SOLUTIONS=1 $(PYTEST) -c tests/notebooks/pytest.ini $(ARGS) || status=1; \
 	exit $$status

@@ -67,6 +67,6 @@ def test_active_parameters_agree_with_the_vendors_rounded_figure(model: str, bil
 def test_parts_are_ordered_and_only_layer_matrices_are_quantizable(model: str) -> None:
     counts = count_parameters(find_architecture(model))
     assert list(counts.by_part) == [part for part in PARTS if part in counts.by_part]
-    assert counts.quantizable.keys() <= {"attention", "mlp", "experts", "shared_experts"}
+    assert counts.quantizable.keys() <= {"attention", "mlp", "experts", "shared_experts", "vision"}
     assert all(counts.quantizable[part] <= counts.by_part[part] for part in counts.quantizable)
     assert counts.active <= counts.total
