@@ -55,7 +55,9 @@ def run_step(title: str, command: Sequence[str], log: Path, environment: dict[st
         for line in process.stdout or ():
             record.write(line)
             lines.append(line)
-            ticker.news = line.strip()
+            # pip says these of the old setuptools, and then nothing for the minute in which it copies files.
+            if not re.match(r"\s*(Attempting uninstall|Found existing|Uninstalling|Successfully unins)", line):
+                ticker.news = line.strip()
             if HOPELESS in line:
                 process.terminate()
         if process.wait():
