@@ -15,6 +15,8 @@ from workshop_utils.errors import WorkshopError
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 20.0
 WIDTH = 100
+# pip says these of an old setuptools, and then nothing for the minute in which it copies files.
+OF_THE_OLD = re.compile(r"\s*(Attempting uninstall|Found existing|Uninstalling|Successfully uninstalled)")
 # With everything pinned there is nothing to choose: pip would search for hours and find nothing.
 HOPELESS = "pip is looking at multiple versions"
 
@@ -55,8 +57,7 @@ def run_step(title: str, command: Sequence[str], log: Path, environment: dict[st
         for line in process.stdout or ():
             record.write(line)
             lines.append(line)
-            # pip says these of the old setuptools, and then nothing for the minute in which it copies files.
-            if not re.match(r"\s*(Attempting uninstall|Found existing|Uninstalling|Successfully unins)", line):
+            if not OF_THE_OLD.match(line):
                 ticker.news = line.strip()
             if HOPELESS in line:
                 process.terminate()
