@@ -54,7 +54,8 @@ def test_every_catalogue_entry_has_a_source_and_a_config_of_its_own() -> None:
     entries = load_catalogue()
     assert {entry.name for entry in entries} == {file.stem for file in CONFIGS.glob("*.json")}
     assert all(len(entry.source) > 20 for entry in entries)
-    assert len({entry.hf_id for entry in entries}) == len(entries)
+    ids = [name.casefold() for entry in entries for name in entry.ids]
+    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize(

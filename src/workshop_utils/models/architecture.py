@@ -16,6 +16,7 @@ class Attention:
 
     ``window`` is the number of tokens that a sliding layer sees, None for a layer that sees all.
     ``keys_are_values``: one projection serves K and V (Gemma 4's full layers); both are still cached.
+    ``qk_norm_over_heads``: the norms of Q and K span all heads together, not one head (OLMo 2).
     """
 
     heads: int
@@ -27,6 +28,7 @@ class Attention:
     qk_norm: bool = False
     sinks: bool = False
     keys_are_values: bool = False
+    qk_norm_over_heads: bool = False
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:

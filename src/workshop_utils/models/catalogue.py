@@ -12,11 +12,17 @@ CONFIGS = FOLDER / "configs"
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One model: short name, Hugging Face id, and where its config was published."""
+    """One model: short name, Hugging Face id, where its config was published, other ids of the same shape."""
 
     name: str
     hf_id: str
     source: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every name that a reader may write for it."""
+        return (self.name, self.hf_id, *self.also)
 
     def config(self) -> Config:
         """Return the bundled config.json."""
@@ -29,7 +35,10 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Return all entries in the order of the file; no config is read."""
     with (FOLDER / "catalogue.toml").open("rb") as file:
         models = tomllib.load(file)
-    return tuple(CatalogueEntry(name, entry["hf_id"], entry["source"]) for name, entry in models.items())
+    return tuple(
+        CatalogueEntry(name, entry["hf_id"], entry["source"], tuple(entry.get("also", ())))
+        for name, entry in models.items()
+    )
 
 
 def catalogue_names() -> tuple[str, ...]:

@@ -60,6 +60,18 @@ def read_layer_types(config: Config, default: Sequence[str]) -> tuple[str, ...]:
     return types
 
 
+def switched_windows(config: Config) -> tuple[int | None, ...]:
+    """Return the window of each layer of a Qwen config, None where it sees all.
+
+    The window counts only with ``use_sliding_window``, and then from layer ``max_window_layers`` on.
+    """
+    slides = config.flag("use_sliding_window", False)
+    window = config.nullable_integer("sliding_window", 4096) if slides else None
+    first = config.integer("max_window_layers", 28, minimum=0) if window else None
+    default = [FULL if first is None or index < first else SLIDING for index in range(config.layer_count())]
+    return tuple(window if kind == SLIDING else None for kind in read_layer_types(config, default))
+
+
 def every(period: int, count: int) -> tuple[str, ...]:
     """Return ``count`` layer types of which each ``period``-th is full and the others slide."""
     return tuple(SLIDING if (index + 1) % period else FULL for index in range(count))

@@ -19,7 +19,7 @@ def find_architecture(model: str) -> Architecture:
     """
     wanted = model.strip()
     for entry in load_catalogue():
-        if wanted.casefold() in {entry.name.casefold(), entry.hf_id.casefold()}:
+        if wanted.casefold() in {name.casefold() for name in entry.ids}:
             return read_architecture(entry.config())
     file = config_file(wanted) or cached_config_file(wanted)
     if file is None:
@@ -80,8 +80,7 @@ def cached_config_file(hf_id: str) -> Path | None:
 
 def unknown_model(model: str) -> WorkshopError:
     """Return the error for a name that is nowhere, with all catalogue names and, first, the closest."""
-    names = {entry.name: entry.name for entry in load_catalogue()}
-    names |= {entry.hf_id.casefold(): entry.name for entry in load_catalogue()}
+    names = {name.casefold(): entry.name for entry in load_catalogue() for name in entry.ids}
     close = difflib.get_close_matches(model.casefold(), names, n=4, cutoff=0.55)
     closest = ", ".join(dict.fromkeys(names[match] for match in close))
     hint = f"the closest names are {closest}; all of them: " if close else "the catalogue has "

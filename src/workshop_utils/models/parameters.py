@@ -94,9 +94,10 @@ def attention_pieces(attention: Attention | LatentAttention, hidden: int) -> tup
     incoming = query + (key if attention.keys_are_values else 2 * key)
     biases = (incoming if attention.qkv_bias else 0) + (hidden if attention.output_bias else 0)
     sinks = attention.heads if attention.sinks else 0
+    normed = query + key if attention.qk_norm_over_heads else 2 * attention.head_dim
     return (
         Piece("attention", matrices=hidden * incoming + query * hidden, others=biases + sinks),
-        Piece("norms", others=2 * attention.head_dim if attention.qk_norm else 0),
+        Piece("norms", others=normed if attention.qk_norm else 0),
     )
 
 

@@ -10,6 +10,11 @@ from workshop_utils.models.decoder import frame
 
 def read(config: Config) -> Architecture:
     """Return the architecture of a DeepSeek-V3 config."""
+    return read_with(config, first_dense=3, shared=1)
+
+
+def read_with(config: Config, *, first_dense: int, shared: int) -> Architecture:
+    """Return the architecture; ``first_dense`` and ``shared`` are the config class's defaults."""
     config.require(*SHAPE, "moe_intermediate_size", "n_routed_experts", "num_experts_per_tok", "kv_lora_rank")
     attention = LatentAttention(
         heads=config.integer("num_attention_heads"),
@@ -27,9 +32,9 @@ def read(config: Config) -> Architecture:
             routed=config.integer("n_routed_experts"),
             active=config.integer("num_experts_per_tok"),
             width=config.integer("moe_intermediate_size"),
-            shared=config.integer("n_shared_experts", 1, minimum=0),
+            shared=config.integer("n_shared_experts", shared, minimum=0),
         ),
     )
-    first = config.integer("first_k_dense_replace", 3, minimum=0)
+    first = config.integer("first_k_dense_replace", first_dense, minimum=0)
     count = config.layer_count()
     return frame(config, [dense if index < first else sparse for index in range(count)], tied=False)
