@@ -4,15 +4,18 @@ What an engine reserves is more: blocks, padding, a whole maximum length. That b
 """
 
 from collections import Counter
+from dataclasses import replace
 
 from workshop_utils.memory.precisions import KV_BITS
 from workshop_utils.memory.term import Certainty, Term
-from workshop_utils.models.architecture import Architecture, Attention, LatentAttention
+from workshop_utils.models.architecture import Architecture, Attention, GatedDeltaNet, LatentAttention, Mamba2
 
 SOURCES = {
     "full": "grouped-query attention, https://arxiv.org/abs/2305.13245",
     "sliding": "sliding window attention, https://arxiv.org/abs/2310.06825, section 2",
     "latent": "multi-head latent attention, https://arxiv.org/abs/2405.04434, section 2.1",
+    "mamba": "state space duality, https://arxiv.org/abs/2405.21060, section 7",
+    "linear": "gated delta networks, https://arxiv.org/abs/2412.06464, section 3",
 }
 
 
@@ -23,9 +26,45 @@ def kv_cache_bytes(architecture: Architecture, tokens: int, batch: int, kv_dtype
 
 def kv_cache_terms(architecture: Architecture, tokens: int, batch: int, kv_dtype: str) -> tuple[Term, ...]:
     """Return one term for each distinct attention of the model, for example sliding and full layers."""
-    return tuple(
-        kv_cache_term(attention, layers, tokens, batch, kv_dtype)
-        for attention, layers in Counter(layer.attention for layer in architecture.layers).items()
+    terms = [
+        kv_cache_term(mixer, layers, tokens, batch, kv_dtype)
+        if isinstance(mixer, Attention | LatentAttention)
+        else state_term(mixer, layers, batch, kv_dtype)
+        for mixer, layers in Counter(layer.attention for layer in architecture.layers).items()
+    ]
+    crossing = Counter(layer.cross_attention for layer in architecture.layers if layer.cross_attention)
+    return (
+        *terms,
+        *(cross_term(mixer, layers, tokens, batch, kv_dtype) for mixer, layers in crossing.items()),
+    )
+
+
+def cross_term(attention: Attention, layers: int, tokens: int, batch: int, kv_dtype: str) -> Term:
+    """Return the K and V of the encoder's output; the input is taken to be as long as the answer."""
+    term = kv_cache_term(attention, layers, tokens, batch, kv_dtype)
+    return replace(
+        term,
+        name=f"KV cache: {layers} cross-attention layers",
+        formula=f"{term.formula}, of an input of as many tokens as the answer",
+        certainty="assumed",
+    )
+
+
+def state_term(mixer: Mamba2 | GatedDeltaNet, layers: int, batch: int, kv_dtype: str) -> Term:
+    """Return layers × state × sequences: as much for one token as for a million.
+
+    Assumed: transformers 5.17 keeps the recurrent part in float32, other engines may not.
+    """
+    rest, bits = mixer.state_values - mixer.recurrent_values, KV_BITS[kv_dtype]
+    count = f"{batch:,} sequence{'s' if batch > 1 else ''}"
+    return Term(
+        name=f"KV cache: {layers} {mixer.kind} layers",
+        kind="kv_cache",
+        bytes=layers * batch * (mixer.recurrent_values * 4 + rest * bits // 8),
+        formula=f"{layers} layers × {count} × (state of {mixer.recurrent_values:,} values × 4 bytes + "
+        f"convolution of {rest:,} values × {bits / 8:g} bytes)",
+        source=SOURCES[mixer.kind],
+        certainty="assumed",
     )
 
 

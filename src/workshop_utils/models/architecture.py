@@ -1,90 +1,34 @@
 """What a model is, as pure data: enough to count every parameter and every byte of its KV cache.
 
-An ``Architecture`` is a tuple of layers, each made of one attention and one or two MLP parts. Widths are
-numbers of values; nothing here knows about precision, memory or a GPU.
+An ``Architecture`` is a tuple of layers, each made of one mixer (``mixers.py``) and one or two MLP parts.
+Widths are numbers of values; nothing here knows about precision, memory or a GPU.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
-from workshop_utils.errors import WorkshopError
+from workshop_utils.models.mixers import Attention, GatedDeltaNet, LatentAttention, Mamba2, Mixer
 
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """Multi-head attention with grouped key and value heads; it caches K and V of each token.
-
-    ``window`` is the number of tokens that a sliding layer sees, None for a layer that sees all.
-    ``keys_are_values``: one projection serves K and V (Gemma 4's full layers); both are still cached.
-    ``qk_norm_over_heads``: the norms of Q and K span all heads together, not one head (OLMo 2).
-    """
-
-    heads: int
-    kv_heads: int
-    head_dim: int
-    window: int | None = None
-    qkv_bias: bool = False
-    output_bias: bool = False
-    qk_norm: bool = False
-    sinks: bool = False
-    keys_are_values: bool = False
-    qk_norm_over_heads: bool = False
-
-    def __post_init__(self) -> None:
-        if self.heads % self.kv_heads:
-            raise WorkshopError(
-                f"num_key_value_heads {self.kv_heads} does not divide num_attention_heads {self.heads}; "
-                "correct one of them in config.json."
-            )
-
-    @property
-    def kind(self) -> str:
-        return "full" if self.window is None else "sliding"
-
-    @property
-    def cached_values(self) -> int:
-        """Values that one token adds to the KV cache of this layer: K and V of every KV head."""
-        return self.kv_heads * (self.head_dim + self.head_dim)
-
-
-@dataclass(frozen=True, slots=True)
-class LatentAttention:
-    """Multi-head latent attention (DeepSeek): caches one compressed vector and the rotary key, no V.
-
-    Source: DeepSeek-V2, https://arxiv.org/abs/2405.04434, section 2.1.
-    """
-
-    heads: int
-    query_rank: int | None
-    kv_rank: int
-    rotary_dim: int
-    plain_dim: int
-    value_dim: int
-    bias: bool = False
-    window: None = None
-
-    @property
-    def kind(self) -> str:
-        return "latent"
-
-    @property
-    def cached_values(self) -> int:
-        """Values that one token adds to the KV cache of this layer: the latent and the shared rotary key."""
-        return self.kv_rank + self.rotary_dim
+__all__ = [
+    "Architecture", "Attention", "DenseMlp", "Experts", "GatedDeltaNet", "LatentAttention", "Layer", "Mamba2",
+    "Mixer", "VisionTower",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class DenseMlp:
-    """Gated MLP: gate, up and down projections of ``width``."""
+    """MLP of ``width``: up and down projections, and a gate beside up where it is ``gated``."""
 
     width: int
     bias: bool = False
+    gated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Experts:
     """A token passes ``active`` of ``routed`` gated MLPs of ``width``, and every ``shared`` one.
 
+    ``shared_width`` is the width of a shared one where it differs.
     ``router_extra`` counts what a router has beside its ``hidden × routed`` matrix (biases, scales).
     """
 
@@ -94,19 +38,23 @@ class Experts:
     shared: int = 0
     bias: bool = False
     router_extra: int = 0
+    shared_width: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One decoder layer. Gemma 4 runs a dense MLP and experts side by side; other families have one of them.
+    """One layer. Gemma 4 runs a dense MLP and experts side by side; other families have one of them.
 
-    ``norms`` counts the layer's norm vectors of the hidden width.
+    ``attention`` is the layer's mixer, in a hybrid model a state space or linear one in some layers.
+    ``norms`` counts the layer's norm vectors of the hidden width; a LayerNorm with bias has two.
+    ``cross_attention`` looks at an encoder's output and caches its K and V once, over the encoder's length.
     """
 
-    attention: Attention | LatentAttention
+    attention: Mixer
     mlp: DenseMlp | None = None
     experts: Experts | None = None
     norms: int = 2
+    cross_attention: Attention | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +74,11 @@ class VisionTower:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A model's shape. ``dtype`` and ``stored_as`` are what config.json says of the published weights."""
+    """A model's shape. ``dtype`` and ``stored_as`` are what config.json says of the published weights.
+
+    ``layers`` are those that generate, the decoder's; ``encoder`` are the layers of an encoder-decoder that
+    read the input, with a final norm of their own. ``position_values`` counts learned positions.
+    """
 
     name: str
     model_type: str
@@ -138,8 +90,10 @@ class Architecture:
     dtype: str | None = None
     stored_as: str | None = None
     vision: VisionTower | None = None
+    encoder: tuple[Layer, ...] = ()
+    position_values: int = 0
 
     @property
     def layer_kinds(self) -> dict[str, int]:
-        """Number of layers by attention kind, for example ``{"sliding": 52, "full": 10}``."""
+        """Number of generating layers by kind of mixer, for example ``{"sliding": 52, "full": 10}``."""
         return dict(Counter(layer.attention.kind for layer in self.layers))

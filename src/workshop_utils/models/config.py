@@ -6,7 +6,7 @@ nor ``layer_types``, and a reader who takes hidden size / heads instead is wrong
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +55,23 @@ class Config:
             return default
         return None if self.fields[name] is None else self.integer(name)
 
-    def layer_count(self) -> int:
-        """Return num_hidden_layers; WorkshopError for more than anybody builds."""
-        count = self.integer("num_hidden_layers")
+    def layer_count(self, name: str = "num_hidden_layers", default: int | None = None) -> int:
+        """Return the number of layers; WorkshopError for more than anybody builds."""
+        count = self.integer(name, default)
         if count > MOST_LAYERS:
             raise WorkshopError(
-                f"{self.where} has num_hidden_layers {count}, more than {MOST_LAYERS:,}; correct config.json."
+                f"{self.where} has {name} {count}, more than {MOST_LAYERS:,}; correct config.json."
             )
         return count
+
+    def indices(self, name: str, default: Iterable[int]) -> frozenset[int]:
+        """Return a list of layer numbers, counted from 0; null counts as absent."""
+        value = self.fields.get(name)
+        if value is None:
+            return frozenset(default)
+        if not isinstance(value, list) or not all(type(index) is int and index >= 0 for index in value):
+            raise self._wrong(name, value, "a list of layer numbers")
+        return frozenset(value)
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.fields.get(name)

@@ -7,6 +7,7 @@ from workshop_utils.models.architecture import Architecture, Attention, Layer
 from workshop_utils.models.config import Config
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+CHUNKED, LINEAR = "chunked_attention", "linear_attention"
 
 
 def read_attention(
@@ -43,14 +44,16 @@ def derived_head_dim(config: Config, heads: int) -> int:
     return hidden // heads or 1
 
 
-def read_layer_types(config: Config, default: Sequence[str]) -> tuple[str, ...]:
-    """Return ``layer_types``, one of full_attention and sliding_attention for each layer."""
+def read_layer_types(
+    config: Config, default: Sequence[str], known: Sequence[str] = (FULL, SLIDING)
+) -> tuple[str, ...]:
+    """Return ``layer_types``, one of ``known`` for each layer."""
     types = config.words("layer_types") or tuple(default)
     count = config.layer_count()
-    unknown = sorted(set(types) - {FULL, SLIDING})
+    unknown = sorted(set(types) - set(known))
     if unknown:
         raise WorkshopError(
-            f"{config.where} has layer_types with {', '.join(unknown)}; supported are {FULL} and {SLIDING}."
+            f"{config.where} has layer_types with {', '.join(unknown)}; supported are {' and '.join(known)}."
         )
     if len(types) != count:
         raise WorkshopError(
@@ -72,9 +75,9 @@ def switched_windows(config: Config) -> tuple[int | None, ...]:
     return tuple(window if kind == SLIDING else None for kind in read_layer_types(config, default))
 
 
-def every(period: int, count: int) -> tuple[str, ...]:
-    """Return ``count`` layer types of which each ``period``-th is full and the others slide."""
-    return tuple(SLIDING if (index + 1) % period else FULL for index in range(count))
+def every(period: int, count: int, other: str = SLIDING) -> tuple[str, ...]:
+    """Return ``count`` layer types of which each ``period``-th is full and the others are ``other``."""
+    return tuple(other if (index + 1) % period else FULL for index in range(count))
 
 
 def frame(

@@ -12,8 +12,11 @@ from workshop_utils.models.architecture import (
     Attention,
     DenseMlp,
     Experts,
+    GatedDeltaNet,
     LatentAttention,
     Layer,
+    Mamba2,
+    Mixer,
 )
 
 PARTS = ("embedding", "attention", "mlp", "experts", "shared_experts", "router", "norms", "head", "vision")
@@ -23,7 +26,8 @@ PARTS = ("embedding", "attention", "mlp", "experts", "shared_experts", "router",
 class ParameterCounts:
     """Parameters of a model.
 
-    ``by_part``: parts that the model has, in the order of ``PARTS``; a tied head counts as embedding.
+    ``by_part``: parts that the model has, in the order of ``PARTS``; a tied head counts as embedding, so do
+    tables of positions, and whatever mixes tokens (Mamba, linear attention, cross-attention) as attention.
     ``quantizable``: of those, the weight matrices inside the layers and the image tower's blocks, which
     quantised formats store in fewer bits; biases, norms, router, embedding and head stay as they are.
     ``active``: what one token passes through: all but the experts that its router leaves out.
@@ -52,7 +56,7 @@ def count_parameters(architecture: Architecture) -> ParameterCounts:
     totals: Counter[str] = Counter()
     quantizable: Counter[str] = Counter()
     idle = 0
-    for layer, copies in Counter(architecture.layers).items():
+    for layer, copies in Counter(architecture.layers + architecture.encoder).items():
         for piece in layer_pieces(layer, architecture.hidden_size):
             totals[piece.part] += copies * (piece.matrices + piece.others)
             quantizable[piece.part] += copies * piece.matrices
@@ -61,8 +65,9 @@ def count_parameters(architecture: Architecture) -> ParameterCounts:
             share = layer.experts.routed - layer.experts.active
             idle += copies * (experts.matrices + experts.others) * share // layer.experts.routed
     embedding = architecture.vocabulary_size * architecture.hidden_size
-    totals["embedding"] = embedding
-    totals["norms"] += architecture.hidden_size  # the final norm
+    totals["embedding"] = embedding + architecture.position_values
+    # The final norm, and the encoder's.
+    totals["norms"] += architecture.hidden_size * (2 if architecture.encoder else 1)
     totals["head"] = 0 if architecture.tied_embeddings else embedding
     if architecture.vision:
         totals["vision"] = architecture.vision.parameters
@@ -76,8 +81,10 @@ def count_parameters(architecture: Architecture) -> ParameterCounts:
 
 
 def layer_pieces(layer: Layer, hidden: int) -> Iterator[Piece]:
-    """Yield the parameters of one decoder layer."""
+    """Yield the parameters of one layer."""
     yield from attention_pieces(layer.attention, hidden)
+    if layer.cross_attention:
+        yield from attention_pieces(layer.cross_attention, hidden)
     if layer.mlp:
         yield mlp_piece(layer.mlp, hidden)
     if layer.experts:
@@ -85,13 +92,24 @@ def layer_pieces(layer: Layer, hidden: int) -> Iterator[Piece]:
     yield Piece("norms", others=layer.norms * hidden)
 
 
-def attention_pieces(attention: Attention | LatentAttention, hidden: int) -> tuple[Piece, ...]:
-    """Return projections with biases, and the norms inside attention."""
-    if isinstance(attention, LatentAttention):
-        return latent_attention_pieces(attention, hidden)
+def attention_pieces(attention: Mixer, hidden: int) -> tuple[Piece, ...]:
+    """Return projections with biases, and the norms inside the mixer."""
+    match attention:
+        case Attention():
+            return grouped_attention_pieces(attention, hidden)
+        case LatentAttention():
+            return latent_attention_pieces(attention, hidden)
+        case Mamba2():
+            return mamba_pieces(attention, hidden)
+        case GatedDeltaNet():
+            return delta_net_pieces(attention, hidden)
+
+
+def grouped_attention_pieces(attention: Attention, hidden: int) -> tuple[Piece, ...]:
+    """Return the projections of Q, K, V and the output, and what goes with them."""
     query = attention.heads * attention.head_dim
     key = attention.kv_heads * attention.head_dim
-    incoming = query + (key if attention.keys_are_values else 2 * key)
+    incoming = query * (2 if attention.output_gate else 1) + (key if attention.keys_are_values else 2 * key)
     biases = (incoming if attention.qkv_bias else 0) + (hidden if attention.output_bias else 0)
     sinks = attention.heads if attention.sinks else 0
     normed = query + key if attention.qk_norm_over_heads else 2 * attention.head_dim
@@ -117,17 +135,44 @@ def latent_attention_pieces(attention: LatentAttention, hidden: int) -> tuple[Pi
     )
 
 
+def mamba_pieces(mamba: Mamba2, hidden: int) -> tuple[Piece, ...]:
+    """Return the projections in and out, the convolution, A, D and the time step of heads, the norm."""
+    inner = mamba.heads * mamba.head_dim
+    incoming = inner + mamba.channels + mamba.heads
+    biases = incoming + hidden if mamba.bias else 0
+    convolution = mamba.channels * (mamba.conv_width + (1 if mamba.conv_bias else 0))
+    return (
+        Piece(
+            "attention", matrices=hidden * (incoming + inner), others=biases + convolution + 3 * mamba.heads
+        ),
+        Piece("norms", others=inner),
+    )
+
+
+def delta_net_pieces(net: GatedDeltaNet, hidden: int) -> tuple[Piece, ...]:
+    """Return the projections of Q, K, V, gate, decay and output, the convolution, and the norm of a head."""
+    value = net.value_heads * net.value_dim
+    incoming = net.channels + value + 2 * net.value_heads
+    convolution = net.channels * net.conv_width
+    return (
+        Piece("attention", matrices=hidden * (incoming + value), others=convolution + 2 * net.value_heads),
+        Piece("norms", others=net.value_dim),
+    )
+
+
 def mlp_piece(mlp: DenseMlp, hidden: int) -> Piece:
-    """Return gate, up and down projections."""
-    return Piece("mlp", matrices=3 * hidden * mlp.width, others=2 * mlp.width + hidden if mlp.bias else 0)
+    """Return the projections up (with its gate) and down."""
+    up = (2 if mlp.gated else 1) * mlp.width
+    return Piece("mlp", matrices=hidden * (up + mlp.width), others=up + hidden if mlp.bias else 0)
 
 
 def expert_pieces(experts: Experts, hidden: int) -> tuple[Piece, ...]:
     """Return the routed experts first, then the shared ones and the router."""
     matrices = 3 * hidden * experts.width
     biases = 2 * experts.width + hidden if experts.bias else 0
+    shared = 3 * hidden * (experts.shared_width or experts.width)
     return (
         Piece("experts", matrices=experts.routed * matrices, others=experts.routed * biases),
-        Piece("shared_experts", matrices=experts.shared * matrices),
+        Piece("shared_experts", matrices=experts.shared * shared),
         Piece("router", others=hidden * experts.routed + experts.router_extra),
     )
