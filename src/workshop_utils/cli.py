@@ -18,6 +18,7 @@ from workshop_utils.errors import WorkshopError
 COMMANDS = {
     "lab": ("workshop_utils.lessons.lab_command", "open JupyterLab on the first notebook, panel beside it"),
     "estimate": ("workshop_utils.memory.estimate_command", "predict the GPU memory that a model needs"),
+    "bench": ("workshop_utils.measure.bench_command", "measure this machine beside the predictions"),
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
@@ -75,3 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,15 +15,22 @@ LIBRARIES = ("torch", "transformers")
 
 
 def measured_here(
-    what: str, values_bytes: Mapping[str, int], command: str, settings: Mapping[str, Any]
+    what: str,
+    values_bytes: Mapping[str, int],
+    command: str,
+    settings: Mapping[str, Any],
+    hardware: str | None = None,
 ) -> Measurement:
-    """Return a ``Measurement`` of byte counts with the provenance of this process."""
+    """Return a ``Measurement`` of byte counts with the provenance of this process.
+
+    ``hardware`` None asks torch; a process that leaves torch to its children knows the name itself.
+    """
     return Measurement(
         what=what,
         values={name: Quantity(value, "bytes") for name, value in values_bytes.items()},
         command=command,
-        hardware=hardware_name(),
-        versions={"Python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        hardware=hardware or hardware_name(),
+        versions={"Python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}},
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=_commit(),
         settings=settings,
@@ -37,6 +44,11 @@ def hardware_name() -> str:
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         return f"{count} × {torch.cuda.get_device_name(0)}" if count > 1 else torch.cuda.get_device_name(0)
+    return cpu_name()
+
+
+def cpu_name() -> str:
+    """Return the CPU and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"CPU {_cpu_model()}, {cores} cores"
 
@@ -51,7 +63,8 @@ def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _version(distribution: str) -> str:
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution, or that it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
