@@ -8,13 +8,21 @@ from dataclasses import replace
 
 from workshop_utils.memory.precisions import KV_BITS
 from workshop_utils.memory.term import Certainty, Term
-from workshop_utils.models.architecture import Architecture, Attention, GatedDeltaNet, LatentAttention, Mamba2
+from workshop_utils.models.architecture import (
+    Architecture,
+    Attention,
+    ConstantState,
+    GatedDeltaNet,
+    LatentAttention,
+    Mamba2,
+)
 
 SOURCES = {
     "full": "grouped-query attention, https://arxiv.org/abs/2305.13245",
     "sliding": "sliding window attention, https://arxiv.org/abs/2310.06825, section 2",
     "latent": "multi-head latent attention, https://arxiv.org/abs/2405.04434, section 2.1",
     "mamba": "state space duality, https://arxiv.org/abs/2405.21060, section 7",
+    "recurrent": "the cache that transformers 5.17 fills on the meta device",
     "linear": "gated delta networks, https://arxiv.org/abs/2412.06464, section 3",
 }
 
@@ -25,18 +33,18 @@ def kv_cache_bytes(architecture: Architecture, tokens: int, batch: int, kv_dtype
 
 
 def kv_cache_terms(architecture: Architecture, tokens: int, batch: int, kv_dtype: str) -> tuple[Term, ...]:
-    """Return one term for each distinct attention of the model, for example sliding and full layers."""
-    terms = [
-        kv_cache_term(mixer, layers, tokens, batch, kv_dtype)
-        if isinstance(mixer, Attention | LatentAttention)
-        else state_term(mixer, layers, batch, kv_dtype)
-        for mixer, layers in Counter(layer.attention for layer in architecture.layers).items()
-    ]
+    """Return one term for each distinct mixer of the model, for example sliding and full layers."""
+    terms = []
+    for mixer, layers in Counter(layer.attention for layer in architecture.layers).items():
+        if isinstance(mixer, Attention | LatentAttention):
+            terms.append(kv_cache_term(mixer, layers, tokens, batch, kv_dtype))
+        state = mixer.beside if isinstance(mixer, Attention) else mixer
+        if state is not None and not isinstance(state, LatentAttention) and state.state_values:
+            terms.append(state_term(state, layers, batch, kv_dtype))
     crossing = Counter(layer.cross_attention for layer in architecture.layers if layer.cross_attention)
-    return (
-        *terms,
-        *(cross_term(mixer, layers, tokens, batch, kv_dtype) for mixer, layers in crossing.items()),
-    )
+    for attention, layers in crossing.items():
+        terms.append(cross_term(attention, layers, tokens, batch, kv_dtype))
+    return tuple(terms)
 
 
 def cross_term(attention: Attention, layers: int, tokens: int, batch: int, kv_dtype: str) -> Term:
@@ -50,7 +58,7 @@ def cross_term(attention: Attention, layers: int, tokens: int, batch: int, kv_dt
     )
 
 
-def state_term(mixer: Mamba2 | GatedDeltaNet, layers: int, batch: int, kv_dtype: str) -> Term:
+def state_term(mixer: Mamba2 | GatedDeltaNet | ConstantState, layers: int, batch: int, kv_dtype: str) -> Term:
     """Return layers × state × sequences: as much for one token as for a million.
 
     Assumed: transformers 5.17 keeps the recurrent part in float32, other engines may not.
@@ -73,11 +81,12 @@ def kv_cache_term(
 ) -> Term:
     """Return layers × cached values a token × min(tokens, window) × sequences × bytes a value."""
     kept = min(tokens, attention.window or tokens)
-    width = (
-        f"{attention.kv_heads} KV heads × (K {attention.head_dim} + V {attention.head_dim})"
-        if isinstance(attention, Attention)
-        else f"(latent {attention.kv_rank} + rotary key {attention.rotary_dim})"
-    )
+    if isinstance(attention, Attention):
+        value_dim = attention.value_dim or attention.head_dim
+        width = f"{attention.kv_heads} KV heads × (K {attention.head_dim} + V {value_dim})"
+    else:
+        index = f" + index key {attention.index_dim}" if attention.index_dim else ""
+        width = f"(latent {attention.kv_rank} + rotary key {attention.rotary_dim}{index})"
     length = f"min({tokens:,}, window {attention.window:,})" if attention.window else f"{tokens:,}"
     count = f"{batch:,} sequence{'s' if batch > 1 else ''}"
     bits = KV_BITS[kv_dtype]

@@ -7,12 +7,28 @@ Widths are numbers of values; nothing here knows about precision, memory or a GP
 from collections import Counter
 from dataclasses import dataclass
 
-from workshop_utils.models.mixers import Attention, GatedDeltaNet, LatentAttention, Mamba2, Mixer
+from workshop_utils.models.mixers import (
+    Attention,
+    ConstantState,
+    GatedDeltaNet,
+    LatentAttention,
+    Mamba2,
+    Mixer,
+)
 
 __all__ = [
-    "Architecture", "Attention", "DenseMlp", "Experts", "GatedDeltaNet", "LatentAttention", "Layer", "Mamba2",
-    "Mixer", "VisionTower",
+    "Architecture", "Attention", "ConstantState", "DenseMlp", "Experts", "GatedDeltaNet", "LatentAttention",
+    "Layer", "Mamba2", "Mixer", "Piece", "VisionTower",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some parameters of one part: its weight ``matrices``, and ``others`` such as biases and norms."""
+
+    part: str
+    matrices: int = 0
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,7 @@ class Layer:
     ``attention`` is the layer's mixer, in a hybrid model a state space or linear one in some layers.
     ``norms`` counts the layer's norm vectors of the hidden width; a LayerNorm with bias has two.
     ``cross_attention`` looks at an encoder's output and caches its K and V once, over the encoder's length.
+    ``counted`` are its parameters where they were counted on a built layer; they go before every formula.
     """
 
     attention: Mixer
@@ -55,6 +72,7 @@ class Layer:
     experts: Experts | None = None
     norms: int = 2
     cross_attention: Attention | None = None
+    counted: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +96,7 @@ class Architecture:
 
     ``layers`` are those that generate, the decoder's; ``encoder`` are the layers of an encoder-decoder that
     read the input, with a final norm of their own. ``position_values`` counts learned positions.
+    ``counted`` is what a built model has outside its layers, image tower included, in place of formulas.
     """
 
     name: str
@@ -92,6 +111,7 @@ class Architecture:
     vision: VisionTower | None = None
     encoder: tuple[Layer, ...] = ()
     position_values: int = 0
+    counted: tuple[Piece, ...] = ()
 
     @property
     def layer_kinds(self) -> dict[str, int]:

@@ -119,13 +119,20 @@ def read_json_object(file: Path) -> dict[str, object]:
     """Return the object in a JSON file; WorkshopError if it cannot be read or is not one."""
     try:
         if not file.is_file() or file.stat().st_size > MOST_BYTES:
-            raise WorkshopError(f"{file} is no config.json; name a config.json or the folder that holds one.")
+            size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+            raise WorkshopError(
+                f"{file} is no config.json{size}; name a config.json or the folder that holds one."
+            )
         value = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise WorkshopError(
             f"{file} cannot be read ({error.strerror}); name a readable config.json."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise WorkshopError(
+            f"{file} is nested too deep for a config.json; copy the model's config.json again."
+        ) from error
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise WorkshopError(f"{file} is not JSON ({reason}); copy the model's config.json again.") from error
     if not isinstance(value, dict):

@@ -10,6 +10,29 @@ from workshop_utils.errors import WorkshopError
 
 
 @dataclass(frozen=True, slots=True)
+class ConstantState:
+    """A mixer of which only the cache is known, or a layer without any (of a model without a family file)."""
+
+    recurrent_values: int = 0
+    other_values: int = 0
+    window: None = None
+
+    @property
+    def kind(self) -> str:
+        return "recurrent" if self.state_values else "cacheless"
+
+    @property
+    def cached_values(self) -> int:
+        """Values that one token adds: none."""
+        return 0
+
+    @property
+    def state_values(self) -> int:
+        """Values of one sequence of any length."""
+        return self.recurrent_values + self.other_values
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """Multi-head attention with grouped key and value heads; it caches K and V of each token.
 
@@ -18,6 +41,8 @@ class Attention:
     ``keys_are_values``: one projection serves K and V (Gemma 4's full layers); both are still cached.
     ``qk_norm_over_heads``: the norms of Q and K span all heads together, not one head (OLMo 2).
     ``output_gate``: the query projection makes a gate of its own width too (Qwen3-Next).
+    ``value_dim`` is the width of a V head where it differs; ``beside`` is what a state space keeps that runs
+    beside the attention (Falcon-H1).
     """
 
     heads: int
@@ -31,6 +56,8 @@ class Attention:
     keys_are_values: bool = False
     qk_norm_over_heads: bool = False
     output_gate: bool = False
+    value_dim: int | None = None
+    beside: ConstantState | None = None
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -46,18 +73,19 @@ class Attention:
     @property
     def cached_values(self) -> int:
         """Values that one token adds to the KV cache of this layer: K and V of every KV head."""
-        return self.kv_heads * (self.head_dim + self.head_dim)
+        return self.kv_heads * (self.head_dim + (self.value_dim or self.head_dim))
 
     @property
     def state_values(self) -> int:
-        """Nothing is kept that does not grow with the tokens."""
-        return 0
+        """Values that do not grow with the tokens: of a state space beside the attention."""
+        return self.beside.state_values if self.beside else 0
 
 
 @dataclass(frozen=True, slots=True)
 class LatentAttention:
     """Multi-head latent attention (DeepSeek): caches one compressed vector and the rotary key, no V.
 
+    ``index_dim`` is the width of the key by which sparse attention chooses its tokens (DeepSeek-V3.2).
     Source: DeepSeek-V2, https://arxiv.org/abs/2405.04434, section 2.1.
     """
 
@@ -68,6 +96,7 @@ class LatentAttention:
     plain_dim: int
     value_dim: int
     bias: bool = False
+    index_dim: int = 0
     window: None = None
 
     @property
@@ -76,8 +105,8 @@ class LatentAttention:
 
     @property
     def cached_values(self) -> int:
-        """Values that one token adds to the KV cache of this layer: the latent and the shared rotary key."""
-        return self.kv_rank + self.rotary_dim
+        """Values that one token adds to the KV cache of this layer: the latent and the shared keys."""
+        return self.kv_rank + self.rotary_dim + self.index_dim
 
     @property
     def state_values(self) -> int:
@@ -166,4 +195,4 @@ class GatedDeltaNet:
         return self.recurrent_values + self.channels * self.conv_width
 
 
-Mixer = Attention | LatentAttention | Mamba2 | GatedDeltaNet
+Mixer = Attention | LatentAttention | Mamba2 | GatedDeltaNet | ConstantState

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from workshop_utils.models.architecture import (
     Architecture,
     Attention,
+    ConstantState,
     DenseMlp,
     Experts,
     GatedDeltaNet,
@@ -17,9 +18,13 @@ from workshop_utils.models.architecture import (
     Layer,
     Mamba2,
     Mixer,
+    Piece,
 )
 
-PARTS = ("embedding", "attention", "mlp", "experts", "shared_experts", "router", "norms", "head", "vision")
+PARTS = (
+    "embedding", "attention", "mlp", "experts", "shared_experts", "router", "norms", "head", "vision",
+    "other",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +47,23 @@ class ParameterCounts:
         return sum(self.by_part.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some parameters of one part: its weight ``matrices``, and ``others`` such as biases and norms."""
-
-    part: str
-    matrices: int = 0
-    others: int = 0
-
-
 def count_parameters(architecture: Architecture) -> ParameterCounts:
     """Return exact parameter counts of the whole model, image tower included."""
     totals: Counter[str] = Counter()
     quantizable: Counter[str] = Counter()
     idle = 0
     for layer, copies in Counter(architecture.layers + architecture.encoder).items():
-        for piece in layer_pieces(layer, architecture.hidden_size):
+        pieces = tuple(layer_pieces(layer, architecture.hidden_size))
+        for piece in pieces:
             totals[piece.part] += copies * (piece.matrices + piece.others)
             quantizable[piece.part] += copies * piece.matrices
         if layer.experts:
-            experts = expert_pieces(layer.experts, architecture.hidden_size)[0]
+            experts = sum(piece.matrices + piece.others for piece in pieces if piece.part == "experts")
             share = layer.experts.routed - layer.experts.active
-            idle += copies * (experts.matrices + experts.others) * share // layer.experts.routed
-    embedding = architecture.vocabulary_size * architecture.hidden_size
-    totals["embedding"] = embedding + architecture.position_values
-    # The final norm, and the encoder's.
-    totals["norms"] += architecture.hidden_size * (2 if architecture.encoder else 1)
-    totals["head"] = 0 if architecture.tied_embeddings else embedding
-    if architecture.vision:
-        totals["vision"] = architecture.vision.parameters
-        quantizable["vision"] = architecture.vision.matrices
+            idle += copies * experts * share // layer.experts.routed
+    for piece in architecture.counted or outer_pieces(architecture):
+        totals[piece.part] += piece.matrices + piece.others
+        quantizable[piece.part] += piece.matrices
     by_part = {part: totals[part] for part in PARTS if totals[part]}
     return ParameterCounts(
         by_part=by_part,
@@ -80,8 +72,23 @@ def count_parameters(architecture: Architecture) -> ParameterCounts:
     )
 
 
+def outer_pieces(architecture: Architecture) -> Iterator[Piece]:
+    """Yield what stands outside the layers: embedding, head, final norms, image tower."""
+    embedding = architecture.vocabulary_size * architecture.hidden_size
+    yield Piece("embedding", others=embedding + architecture.position_values)
+    # The final norm, and the encoder's.
+    yield Piece("norms", others=architecture.hidden_size * (2 if architecture.encoder else 1))
+    yield Piece("head", others=0 if architecture.tied_embeddings else embedding)
+    if architecture.vision:
+        tower = architecture.vision
+        yield Piece("vision", matrices=tower.matrices, others=tower.parameters - tower.matrices)
+
+
 def layer_pieces(layer: Layer, hidden: int) -> Iterator[Piece]:
     """Yield the parameters of one layer."""
+    if layer.counted:
+        yield from layer.counted
+        return
     yield from attention_pieces(layer.attention, hidden)
     if layer.cross_attention:
         yield from attention_pieces(layer.cross_attention, hidden)
@@ -103,6 +110,8 @@ def attention_pieces(attention: Mixer, hidden: int) -> tuple[Piece, ...]:
             return mamba_pieces(attention, hidden)
         case GatedDeltaNet():
             return delta_net_pieces(attention, hidden)
+        case ConstantState():  # its layer's parameters were counted, not derived
+            return ()
 
 
 def grouped_attention_pieces(attention: Attention, hidden: int) -> tuple[Piece, ...]:
