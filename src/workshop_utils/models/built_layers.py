@@ -40,7 +40,7 @@ def read_built(model: Any, config: Config) -> Architecture:
         vocabulary_size=int(getattr(text, "vocab_size", None) or embedding.weight.shape[0]),
         layers=layers_of(decoder, mixers, cross, text),
         tied_embeddings=head is not None and head.weight is embedding.weight,
-        max_positions=getattr(text, "max_position_embeddings", None),
+        max_positions=first_number(text, "max_position_embeddings") or None,
         dtype=config.dtype(),
         stored_as=quantization.text("quant_method") if quantization else None,
         vision=vision_tower(parts, settings),
@@ -100,10 +100,8 @@ def layers_of(
     stack: Stack, mixers: list[Mixer], cross: list[Attention | None], text: Any
 ) -> tuple[Layer, ...]:
     """Return the layers in their order, with the experts of those that have some."""
-    routed = next((getattr(text, name) for name in ROUTED if isinstance(getattr(text, name, None), int)), 0)
-    active = next(
-        (getattr(text, name) for name in ACTIVE if isinstance(getattr(text, name, None), int)), routed
-    )
+    routed = first_number(text, *ROUTED)
+    active = first_number(text, *ACTIVE) or routed
     layers = []
     for place, index in enumerate(sorted(stack.layers)):
         counts = stack.layers[index]
