@@ -18,6 +18,10 @@ from workshop_utils.errors import WorkshopError
 COMMANDS = {
     "lab": ("workshop_utils.lessons.lab_command", "open JupyterLab on the first notebook, panel beside it"),
     "estimate": ("workshop_utils.memory.estimate_command", "predict the GPU memory that a model needs"),
+    "read-log": (
+        "workshop_utils.memory.read_log_command",
+        "explain a log of vLLM or a message out of memory",
+    ),
     "bench": ("workshop_utils.measure.bench_command", "measure this machine beside the predictions"),
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),

@@ -78,7 +78,7 @@ def test_the_first_message_counts_and_ends_before_the_next() -> None:
 
 
 FRAMES = {
-    "attention scores (eager)": (
+    "eager attention scores": (
         'File "/e/lib/transformers/models/gemma3/modeling_gemma3.py", line 300, in eager_attention_forward\n'
         "    attn_weights = torch.matmul(query, key_states.transpose(2, 3)) * scaling"
     ),
@@ -136,7 +136,7 @@ def test_frames_as_ipython_prints_them() -> None:
         "     89 scores = matmul(query, key_states)\n---> 90 attn_weights = softmax(scores)\n"
     )
     allocation = oom_of(text + MESSAGE).allocation
-    assert (allocation.name, allocation.family) == ("attention scores (eager)", "phi3")
+    assert (allocation.name, allocation.family) == ("eager attention scores", "phi3")
     assert allocation.engine == "transformers"
 
 

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from workshop_utils.units import GIB as BYTES_OF_GIB
+from workshop_utils.units import MIB
+
 # Colours and cursor movements of terminals, ECMA-48 section 5.4.
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 UNITS = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -47,3 +50,10 @@ def gib_bytes(figure: str) -> int:
 def whole(figure: str) -> int:
     """Return the number of a ``COUNT``; vLLM groups digits with commas."""
     return int(figure.replace(",", ""))
+
+
+def format_size(size_bytes: float) -> str:
+    """Return hundredths of a GiB, as vLLM prints them; a hundredth and less in MiB."""
+    if abs(size_bytes) < BYTES_OF_GIB / 100:
+        return f"{size_bytes / MIB:,.1f} MiB"
+    return f"{size_bytes / BYTES_OF_GIB:,.2f} GiB"
