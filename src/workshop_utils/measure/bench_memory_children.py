@@ -109,9 +109,13 @@ class Child:
 
 
 def child_environment(device: str) -> dict[str, str]:
-    """Return the environment of a child: no GPU for the CPU's cases, no bars, nothing asked of a hub."""
+    """Return the environment of a child: no GPU for the CPU's cases, no bars, nothing asked of a hub.
+
+    A child that prepares must not open the driver while another measures: torch then asks NVML for GPUs.
+    """
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return {**os.environ, **hidden, "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+    quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return {**os.environ, **hidden, **quiet}
 
 
 def run_cases(

@@ -76,6 +76,7 @@ def place_on(model: Any, stages: Mapping[str, str]) -> Any:
     from accelerate import dispatch_model
 
     # As from_pretrained does: the cache of a layer stays on the layer's device.
-    return dispatch_model(
-        model, device_map=dict(stages), skip_keys=list(model._skip_keys_device_placement or ())
-    )
+    keep = list(model._skip_keys_device_placement or ())
+    # Accelerate would take any of the devices for what stands in no stage.
+    first = next(iter(stages.values()))
+    return dispatch_model(model, device_map=dict(stages), main_device=first, skip_keys=keep)
