@@ -1,0 +1,97 @@
+"""One start of vLLM: what a reader chose, and the engine's defaults for the rest."""
+
+from dataclasses import dataclass
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.hardware.catalogue import Gpu
+from workshop_utils.memory.vllm.releases import Release, batch_defaults, constants
+from workshop_utils.models.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What kernels and libraries take from the kind of GPU: bytes, and the number of multiprocessors."""
+
+    l2_bytes: int
+    cublas_bytes: int
+    multiprocessors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The engine's arguments. ``length`` is max_model_len; ``values_bytes`` is of one activation value.
+
+    ``batched_tokens`` and ``sequences`` are max_num_batched_tokens and max_num_seqs.
+    """
+
+    release: Release
+    gpu: Gpu
+    device: Device
+    length: int
+    tensor_parallel: int
+    pipeline_parallel: int
+    utilization: float
+    batched_tokens: int
+    sequences: int
+    second_runner: bool
+    cache_value_bits: int
+    value_bytes: int = 2
+
+    @property
+    def rows(self) -> int:
+        """Sequences that the profiling run samples for: no more than it has tokens."""
+        return min(self.sequences, self.batched_tokens)
+
+    @property
+    def tokens_in_flight(self) -> int:
+        """Tokens that may be scheduled and not yet settled (``VllmConfig.max_in_flight_tokens``)."""
+        if not self.release.reserves_batches_in_flight:
+            return self.batched_tokens
+        stages = self.pipeline_parallel
+        # Asynchronous scheduling: the older runner does without it where there are stages.
+        batches = stages + 1 if self.second_runner or stages == 1 else stages
+        return batches * self.batched_tokens
+
+    @property
+    def counts_graphs(self) -> bool:
+        """Whether the budget sets memory aside for CUDA graphs before it sizes the cache."""
+        counted = self.release.counts_graphs
+        return counted and (self.release.second_runner_counts_graphs or not self.second_runner)
+
+
+def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
+    architecture: Architecture,
+    release: Release,
+    gpu: Gpu,
+    *,
+    length: int,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    utilization: float | None = None,
+    batched_tokens: int | None = None,
+    sequences: int | None = None,
+    cache_value_bits: int = 16,
+    value_bytes: int = 2,
+) -> Settings:
+    """Return the settings with vLLM's defaults for what is None; WorkshopError for a share outside (0, 1]."""
+    share = release.gpu_memory_utilization if utilization is None else utilization
+    if not 0 < share <= 1:
+        raise WorkshopError(f"gpu_memory_utilization {share} is no share; give one above 0 and up to 1.")
+    tokens, count = batch_defaults(release, gpu)
+    table = constants()["device"]
+    sizes = table.get(gpu.compute_capability, table["0.0"])
+    device = Device(sizes["l2_mib"] << 20, sizes["cublas_kib"] << 10, sizes["multiprocessors"])
+    return Settings(
+        release=release,
+        gpu=gpu,
+        device=device,
+        length=length,
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        utilization=share,
+        batched_tokens=batched_tokens or tokens,
+        sequences=sequences or count,
+        second_runner=release.takes_second_runner(architecture),
+        cache_value_bits=cache_value_bits,
+        value_bytes=value_bytes,
+    )
