@@ -90,6 +90,11 @@ def layer_specs(architecture: Architecture, settings: Settings) -> dict[int, Spe
     for number, layer in enumerate(architecture.layers):
         mixer = layer.attention
         if isinstance(mixer, (Attention, LatentAttention)):
+            if mixer.state_values:
+                raise WorkshopError(
+                    f"{architecture.name} runs a state space beside its attention, which is not estimated for "
+                    "vLLM; choose the engine transformers."
+                )
             values = rank_cached_values(mixer, settings.tensor_parallel)
             page = tokens * values * settings.cache_value_bits // 8
             specs[number] = Spec(tokens, page, mixer.window)

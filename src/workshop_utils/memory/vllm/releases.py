@@ -62,7 +62,7 @@ def unknown(version: str) -> WorkshopError:
     """Return the error for a version whose rules are not known."""
     oldest, newest = constants()["oldest"], constants()["newest"]
     return WorkshopError(
-        f"vLLM version {version!r} is not estimated; give one from {oldest} to {newest}, for example {newest}."
+        f"vLLM version {version!r} is not estimated; give one from {oldest} to {newest}, such as {newest}."
     )
 
 
