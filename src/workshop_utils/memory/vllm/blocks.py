@@ -92,7 +92,7 @@ def layer_specs(architecture: Architecture, settings: Settings) -> dict[int, Spe
         if isinstance(mixer, (Attention, LatentAttention)):
             if mixer.state_values:
                 raise WorkshopError(
-                    f"{architecture.name} runs a state space beside its attention, which is not estimated for "
+                    f"{architecture.name} runs a state space beside attention, which is not estimated for "
                     "vLLM; choose the engine transformers."
                 )
             values = rank_cached_values(mixer, settings.tensor_parallel)
