@@ -94,7 +94,8 @@ def test_int4_shrinks_the_weights_and_leaves_the_cache() -> None:
     plain, small = of("gemma-3-4b"), of("gemma-3-4b", dtype="int4")
     assert small.weights_bytes < plain.weights_bytes
     assert small.kv_cache_bytes == plain.kv_cache_bytes
-    assert of("gemma-3-4b", dtype="int4", kv_dtype="int4").kv_cache_bytes * 4 == plain.kv_cache_bytes
+    small_cache = of("gemma-3-4b", dtype="int4", kv_dtype="int4").kv_cache_bytes
+    assert plain.kv_cache_bytes / 4 < small_cache < plain.kv_cache_bytes / 2
 
 
 def test_process_overhead_is_measured_on_the_gpu_that_was_measured_and_assumed_elsewhere() -> None:

@@ -95,7 +95,8 @@ def test_quantised_weights_leave_the_cache_unless_it_is_quantised_too() -> None:
     calculator.dtype.value = "int4"
     assert calculator.estimate().kv_cache_bytes == cache
     calculator.kv_dtype.value = "int4"
-    assert calculator.estimate().kv_cache_bytes == cache * KV_BITS["int4"] // KV_BITS["bfloat16"]
+    # Four bits and their scales; the newest tokens wait in full width.
+    assert cache * KV_BITS["int4"] // KV_BITS["bfloat16"] < calculator.estimate().kv_cache_bytes < cache / 3
 
 
 def test_each_gpu_of_the_catalogue_stands_there_with_a_verdict() -> None:

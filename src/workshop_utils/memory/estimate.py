@@ -133,7 +133,7 @@ def notes(architecture: Architecture, workload: Workload) -> list[str]:
         )
     if architecture.stored_as and architecture.stored_as != workload.dtype:
         found.append(f"The published weights are stored as {architecture.stored_as}, not {workload.dtype}.")
-    if workload.dtype in {"int4", "int8"} and any(layer.experts for layer in architecture.layers):
+    if workload.dtype == "int4" and any(layer.experts for layer in architecture.layers):
         experts_bytes = count_parameters(architecture).by_part["experts"] * 2
         found.append(
             f"bitsandbytes in transformers 5.17 leaves the experts in bfloat16, which alone take "

@@ -1,20 +1,24 @@
 """Bytes of an ideal KV cache: every token that a layer may still look at, once, and nothing else.
 
-What an engine reserves is more: blocks, padding, a whole maximum length. That belongs to the engine.
+What an engine reserves is more: blocks, padding, a whole maximum length, layers that ignore their window.
+That belongs to the engine.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
-from workshop_utils.memory.precisions import KV_BITS
-from workshop_utils.memory.term import Certainty, Term
+from workshop_utils.memory.kv_precisions import KV_PRECISIONS, KvPrecision
+from workshop_utils.memory.term import Term
 from workshop_utils.models.architecture import (
-    Architecture,
     Attention,
     ConstantState,
     GatedDeltaNet,
     LatentAttention,
+    Layer,
     Mamba2,
+    Mixer,
 )
 
 SOURCES = {
@@ -25,31 +29,85 @@ SOURCES = {
     "recurrent": "the cache that transformers 5.17 fills on the meta device",
     "linear": "gated delta networks, https://arxiv.org/abs/2412.06464, section 3",
 }
+# transformers 5.17 keeps recurrent states in float32, and what a convolution looks back on in no fewer bits
+# than the model computes in.
+STATE_BYTES, LEAST_STATE_BITS = 4, 16
 
 
-def kv_cache_bytes(architecture: Architecture, tokens: int, batch: int, kv_dtype: str) -> int:
+class HasLayers(Protocol):
+    """A ``Shard``, or an ``Architecture`` where the model is not cut."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+
+
+def kv_cache_bytes(holder: HasLayers, tokens: int, batch: int, kv_dtype: str) -> int:
     """Return the bytes of the ideal cache of ``batch`` sequences of ``tokens`` tokens each."""
-    return sum(term.bytes for term in kv_cache_terms(architecture, tokens, batch, kv_dtype))
+    return sum(term.bytes for term in kv_cache_terms(holder, tokens, batch, kv_dtype))
 
 
-def kv_cache_terms(architecture: Architecture, tokens: int, batch: int, kv_dtype: str) -> tuple[Term, ...]:
-    """Return one term for each distinct mixer of the model, for example sliding and full layers."""
-    terms = []
-    for mixer, layers in Counter(layer.attention for layer in architecture.layers).items():
-        if isinstance(mixer, Attention | LatentAttention):
-            terms.append(kv_cache_term(mixer, layers, tokens, batch, kv_dtype))
-        state = mixer.beside if isinstance(mixer, Attention) else mixer
-        if state is not None and not isinstance(state, LatentAttention) and state.state_values:
-            terms.append(state_term(state, layers, batch, kv_dtype))
-    crossing = Counter(layer.cross_attention for layer in architecture.layers if layer.cross_attention)
-    for attention, layers in crossing.items():
-        terms.append(cross_term(attention, layers, tokens, batch, kv_dtype))
+def kv_cache_terms(holder: HasLayers, tokens: int, batch: int, kv_dtype: str) -> tuple[Term, ...]:
+    """Return one term for each distinct mixer that the layers have, for example sliding and full ones.
+
+    A latent is cached whole on every tensor rank; KV heads and states as the layers of the shard have them.
+    """
+    precision = KV_PRECISIONS[kv_dtype]
+    terms: list[Term] = []
+    for mixer, layers in Counter(layer.attention for layer in holder.layers).items():
+        terms += mixer_terms(mixer, layers, tokens, batch, precision)
+    crossing = Counter(layer.cross_attention for layer in holder.layers if layer.cross_attention)
+    terms += (cross_term(mixer, layers, tokens, batch, precision) for mixer, layers in crossing.items())
     return tuple(terms)
 
 
-def cross_term(attention: Attention, layers: int, tokens: int, batch: int, kv_dtype: str) -> Term:
+def mixer_terms(mixer: Mixer, layers: int, tokens: int, batch: int, precision: KvPrecision) -> Iterator[Term]:
+    """Yield what equal mixers keep of each token, and what they keep of a sequence of any length."""
+    match mixer:
+        case Attention(beside=beside):
+            yield token_term(mixer, layers, tokens, batch, precision)
+            if beside:
+                yield state_term(beside, layers, batch, precision)
+        case LatentAttention():
+            yield token_term(mixer, layers, tokens, batch, precision)
+        case Mamba2() | GatedDeltaNet() | ConstantState():
+            if mixer.state_values:
+                yield state_term(mixer, layers, batch, precision)
+
+
+def token_term(
+    attention: Attention | LatentAttention, layers: int, tokens: int, batch: int, precision: KvPrecision
+) -> Term:
+    """Return layers × cached values a token × min(tokens, window) × sequences × bytes a value."""
+    kept = min(tokens, attention.window or tokens)
+    length = f"min({tokens:,}, window {attention.window:,})" if attention.window else f"{tokens:,}"
+    note = f" ({precision.note})" if precision.note else ""
+    return Term(
+        name=f"KV cache: {layers} {attention.kind} layers",
+        kind="kv_cache",
+        bytes=layers * batch * precision.stored_bytes(attention.cached_values, kept),
+        formula=f"{layers} layers × {width_words(attention)} × {length} tokens × {sequences(batch)} × "
+        f"{precision.bits_per_value / 8:g} bytes{note}",
+        source=SOURCES[attention.kind] if precision.bits >= 16 else precision.source,
+        certainty=precision.certainty,
+    )
+
+
+def width_words(attention: Attention | LatentAttention) -> str:
+    """Return the values of one token in words."""
+    if isinstance(attention, Attention):
+        value_dim = attention.value_dim or attention.head_dim
+        return f"{attention.kv_heads} KV heads × (K {attention.head_dim} + V {value_dim})"
+    index = f" + index key {attention.index_dim}" if attention.index_dim else ""
+    return f"(latent {attention.kv_rank} + rotary key {attention.rotary_dim}{index})"
+
+
+def sequences(batch: int) -> str:
+    return f"{batch:,} sequence{'s' if batch > 1 else ''}"
+
+
+def cross_term(attention: Attention, layers: int, tokens: int, batch: int, precision: KvPrecision) -> Term:
     """Return the K and V of the encoder's output; the input is taken to be as long as the answer."""
-    term = kv_cache_term(attention, layers, tokens, batch, kv_dtype)
+    term = token_term(attention, layers, tokens, batch, precision)
     return replace(
         term,
         name=f"KV cache: {layers} cross-attention layers",
@@ -58,45 +116,20 @@ def cross_term(attention: Attention, layers: int, tokens: int, batch: int, kv_dt
     )
 
 
-def state_term(mixer: Mamba2 | GatedDeltaNet | ConstantState, layers: int, batch: int, kv_dtype: str) -> Term:
+def state_term(
+    mixer: Mamba2 | GatedDeltaNet | ConstantState, layers: int, batch: int, precision: KvPrecision
+) -> Term:
     """Return layers × state × sequences: as much for one token as for a million.
 
     Assumed: transformers 5.17 keeps the recurrent part in float32, other engines may not.
     """
-    rest, bits = mixer.state_values - mixer.recurrent_values, KV_BITS[kv_dtype]
-    count = f"{batch:,} sequence{'s' if batch > 1 else ''}"
+    rest, bits = mixer.state_values - mixer.recurrent_values, max(precision.bits, LEAST_STATE_BITS)
     return Term(
         name=f"KV cache: {layers} {mixer.kind} layers",
         kind="kv_cache",
-        bytes=layers * batch * (mixer.recurrent_values * 4 + rest * bits // 8),
-        formula=f"{layers} layers × {count} × (state of {mixer.recurrent_values:,} values × 4 bytes + "
-        f"convolution of {rest:,} values × {bits / 8:g} bytes)",
+        bytes=layers * batch * (mixer.recurrent_values * STATE_BYTES + rest * bits // 8),
+        formula=f"{layers} layers × {sequences(batch)} × (state of {mixer.recurrent_values:,} values × "
+        f"{STATE_BYTES} bytes + convolution of {rest:,} values × {bits / 8:g} bytes)",
         source=SOURCES[mixer.kind],
         certainty="assumed",
-    )
-
-
-def kv_cache_term(
-    attention: Attention | LatentAttention, layers: int, tokens: int, batch: int, kv_dtype: str
-) -> Term:
-    """Return layers × cached values a token × min(tokens, window) × sequences × bytes a value."""
-    kept = min(tokens, attention.window or tokens)
-    if isinstance(attention, Attention):
-        value_dim = attention.value_dim or attention.head_dim
-        width = f"{attention.kv_heads} KV heads × (K {attention.head_dim} + V {value_dim})"
-    else:
-        index = f" + index key {attention.index_dim}" if attention.index_dim else ""
-        width = f"(latent {attention.kv_rank} + rotary key {attention.rotary_dim}{index})"
-    length = f"min({tokens:,}, window {attention.window:,})" if attention.window else f"{tokens:,}"
-    count = f"{batch:,} sequence{'s' if batch > 1 else ''}"
-    bits = KV_BITS[kv_dtype]
-    certainty: Certainty = "exact" if bits >= 16 else "assumed"
-    scales = "" if bits >= 16 else ", scales left out"
-    return Term(
-        name=f"KV cache: {layers} {attention.kind} layers",
-        kind="kv_cache",
-        bytes=layers * attention.cached_values * kept * batch * bits // 8,
-        formula=(f"{layers} layers × {width} × {length} tokens × {count} × {bits / 8:g} bytes{scales}"),
-        source=SOURCES[attention.kind],
-        certainty=certainty,
     )

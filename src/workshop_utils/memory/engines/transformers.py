@@ -3,6 +3,7 @@
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.kv_cache import kv_cache_terms
 from workshop_utils.memory.process import process_term
+from workshop_utils.memory.sharding import whole_model
 from workshop_utils.memory.term import Term
 from workshop_utils.memory.weights import weight_terms
 from workshop_utils.memory.workload import Workload
@@ -41,7 +42,7 @@ def gpu_terms(
     """Return the terms of the one GPU: the whole model, the whole cache, and the process around them."""
     return (
         (
-            *weight_terms(architecture, workload.dtype),
+            *weight_terms(whole_model(architecture), workload.dtype),
             *kv_cache_terms(architecture, workload.tokens, workload.batch, workload.kv_dtype),
             process_term(gpu),
         ),
