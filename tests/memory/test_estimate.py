@@ -183,3 +183,8 @@ def test_a_loader_that_keeps_experts_large_is_named() -> None:
     (note,) = (note for note in of("mixtral-8x7b", dtype="int4").notes if "experts" in note)
     assert "90.2 GB" in note
     assert not any("experts" in note for note in of("llama-3.1-8b", dtype="int4").notes)
+
+
+def test_a_gguf_file_that_transformers_may_unpack_is_noted() -> None:
+    assert any("GGUF" in note for note in of("llama-3.1-8b", dtype="Q4_K_M").notes)
+    assert not any("GGUF" in note for note in of("llama-3.1-8b", dtype="nf4").notes)

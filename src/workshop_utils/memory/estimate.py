@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from workshop_utils.hardware.catalogue import Gpu
-from workshop_utils.memory.precisions import kv_precision
+from workshop_utils.memory.precisions import find_precision, kv_precision
 from workshop_utils.memory.term import Kind, Term
 from workshop_utils.memory.workload import Workload, find_engine
 from workshop_utils.models.architecture import Architecture
@@ -133,6 +133,11 @@ def notes(architecture: Architecture, workload: Workload) -> list[str]:
         )
     if architecture.stored_as and architecture.stored_as != workload.dtype:
         found.append(f"The published weights are stored as {architecture.stored_as}, not {workload.dtype}.")
+    if find_precision(workload.dtype).gguf and workload.engine == "transformers":
+        found.append(
+            "transformers 5.17 leaves a GGUF file's weights in their blocks only where it has a kernel for the "
+            "device, and unpacks the whole model elsewhere; this estimate is for blocks."
+        )
     if workload.dtype == "int4" and any(layer.experts for layer in architecture.layers):
         experts_bytes = count_parameters(architecture).by_part["experts"] * 2
         found.append(
