@@ -135,8 +135,8 @@ def notes(architecture: Architecture, workload: Workload) -> list[str]:
         found.append(f"The published weights are stored as {architecture.stored_as}, not {workload.dtype}.")
     if find_precision(workload.dtype).gguf and workload.engine == "transformers":
         found.append(
-            "transformers 5.17 leaves a GGUF file's weights in their blocks only where it has a kernel for the "
-            "device, and unpacks the whole model elsewhere; this estimate is for blocks."
+            "transformers 5.17 leaves a GGUF file's weights in their blocks only where it has a kernel for "
+            "the device, and unpacks the whole model elsewhere; this estimate is for blocks."
         )
     if workload.dtype == "int4" and any(layer.experts for layer in architecture.layers):
         experts_bytes = count_parameters(architecture).by_part["experts"] * 2
