@@ -123,6 +123,12 @@ def test_a_gguf_file_quantises_embedding_and_head_and_keeps_norms_in_float32() -
     assert "weights as Q6_K × 6.5625 bits" in found["mlp"].formula
 
 
+def test_a_gguf_file_of_another_mixer_than_attention_is_assumed() -> None:
+    assert terms("llama-3.1-8b", "Q4_K_M")["attention"].certainty == "exact"
+    for model in ("deepseek-v2-lite", "granite-4-h-small", "qwen3-next-80b-a3b"):
+        assert terms(model, "Q4_K_M")["attention"].certainty == "assumed"
+
+
 @pytest.mark.parametrize("model", catalogue_names())
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_every_precision_of_every_model_gives_positive_bytes_of_known_parts(model: str, dtype: str) -> None:

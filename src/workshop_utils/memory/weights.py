@@ -36,7 +36,7 @@ class PartSize:
 
     plain: int = 0
     quantised: dict[BlockLayout, Quantised] = field(default_factory=dict)
-    shapes_known: bool = True
+    certain: bool = True
 
     def add(self, matrix: Matrix, copies: int, layout: BlockLayout | None) -> None:
         """Count a matrix, ``copies`` times over."""
@@ -48,7 +48,7 @@ class PartSize:
         entry.weights += copies * matrix.values
         entry.value_bytes += count * layout.value_bytes(matrix.rows, matrix.columns)
         entry.scale_bytes += count * layout.scale_bytes(matrix.rows, matrix.columns)
-        self.shapes_known &= matrix.shape_known or layout.flat
+        self.certain &= matrix.shape_known or layout.flat
 
 
 @lru_cache(maxsize=1024)
@@ -109,6 +109,9 @@ def layer_sizes(shard: Shard, precision: Precision, sizes: defaultdict[str, Part
         for matrix in layer_matrices(layer, shard.hidden_size, fused):
             layout = None if kept and matrix.role == kept else precision.layout_of(matrix, place)
             sizes[matrix.part].add(matrix, copies, layout)
+            # The rule of GGUF files was held against files of plain attention only.
+            if precision.gguf and not isinstance(layer.attention, Attention):
+                sizes[matrix.part].certain = False
 
 
 def placed_layers(shard: Shard, precision: Precision) -> Counter[tuple[Layer, Place]]:
@@ -137,7 +140,7 @@ def weight_term(part: str, size: PartSize, precision: Precision) -> Term:
     """Return the term of one part: quantised weights with their scales, and what stays in full width."""
     rest_bits = precision.rest_bits_of(part)
     stored = sum(entry.value_bytes + entry.scale_bytes for entry in size.quantised.values())
-    known = precision.certainty if size.shapes_known else "assumed"
+    known = precision.certainty if size.certain else "assumed"
     return Term(
         name=f"weights: {part.replace('_', ' ')}",
         kind="weights",
