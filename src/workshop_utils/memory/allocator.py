@@ -1,0 +1,136 @@
+"""PyTorch's caching allocator, simulated: which segments it asks of the driver for a sequence of tensors.
+
+What a process holds is what the allocator has reserved, 1 to 30 % more than its tensors need: freed memory
+stays in segments that later, differently sized tensors do not fit. The rules are deterministic, so the same
+sequence gives the same reserve here and on a GPU. Source: c10/cuda/CUDACachingAllocator.cpp of torch 2.11
+(``round_size``, ``get_pool``, ``get_allocation_size``, ``get_free_block``, ``should_split``, ``try_merge_blocks``).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+from workshop_utils.units import MIB
+
+SMALLEST = 512  # kMinBlockSize: every size is a multiple of it
+SMALL = MIB  # kSmallSize: up to here a tensor lives in the pool of small blocks
+SMALL_SEGMENT = 2 * MIB  # kSmallBuffer
+LARGE_SEGMENT = 20 * MIB  # kLargeBuffer: what tensors of 1 to 10 MiB are cut from
+WHOLE_SEGMENT_FROM = 10 * MIB  # kMinLargeAlloc
+SEGMENT_MULTIPLE = 2 * MIB  # kRoundLarge
+
+
+class Block:
+    """A piece of a segment, in use or free, between its neighbours in the same segment."""
+
+    __slots__ = ("after", "before", "free", "place", "size", "small")
+
+    def __init__(self, size: int, place: int, small: bool) -> None:
+        self.size = size
+        self.place = place
+        self.small = small
+        self.free = False
+        self.before: Block | None = None
+        self.after: Block | None = None
+
+
+class Allocator:
+    """One GPU's allocator. All sizes in bytes; ``allocated`` and ``reserved`` as torch.cuda counts them."""
+
+    __slots__ = ("_large", "_next_place", "_small", "allocated", "peak_allocated", "peak_reserved", "reserved")
+
+    def __init__(self) -> None:
+        # Free blocks as (size, place, block), smallest first, then lowest address, as the allocator has them.
+        self._small: list[tuple[int, int, Block]] = []
+        self._large: list[tuple[int, int, Block]] = []
+        self._next_place = 0
+        self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
+
+    def take(self, size: int) -> Block:
+        """Return a block for a tensor of ``size`` bytes: the smallest free one that holds it, or a new one."""
+        size = -(-max(size, 1) // SMALLEST) * SMALLEST
+        small = size <= SMALL
+        free = self._small if small else self._large
+        index = bisect_left(free, (size,))
+        if index < len(free):
+            block = free.pop(index)[2]
+            block.free = False
+        else:
+            block = self._new_segment(size)
+        rest = block.size - size
+        if rest >= SMALLEST if small else rest > SMALL:
+            self._split(block, size, free)
+        self.allocated += block.size
+        if self.allocated > self.peak_allocated:
+            self.peak_allocated = self.allocated
+        return block
+
+    def give(self, block: Block) -> None:
+        """Take a block back and join it with free neighbours."""
+        self.allocated -= block.size
+        free = self._small if block.small else self._large
+        before, after = block.before, block.after
+        if before is not None and before.free:
+            self._remove(before, free)
+            before.size += block.size
+            before.after = after
+            if after is not None:
+                after.before = before
+            block = before
+        if after is not None and after.free:
+            self._remove(after, free)
+            block.size += after.size
+            block.after = after.after
+            if block.after is not None:
+                block.after.before = block
+        block.free = True
+        insort(free, (block.size, block.place, block))
+
+    def run(self, steps: Sequence[int], blocks: list[Block | None]) -> list[Block | None]:
+        """Run a tape's steps: take a block for each size, give back slot ``n`` for each ``~n``.
+
+        ``blocks`` are those of the first slots. Returns those of all slots, None where nothing was taken.
+        """
+        take, give = self.take, self.give
+        for step in steps:
+            if step > 0:
+                blocks.append(take(step))
+            elif step == 0:
+                blocks.append(None)
+            elif (block := blocks[~step]) is not None:
+                give(block)
+        return blocks
+
+    def restart_peaks(self) -> None:
+        """Forget the peaks so far, as ``torch.cuda.reset_peak_memory_stats`` does."""
+        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+
+    def _new_segment(self, size: int) -> Block:
+        if size <= SMALL:
+            whole = SMALL_SEGMENT
+        elif size < WHOLE_SEGMENT_FROM:
+            whole = LARGE_SEGMENT
+        else:
+            whole = -(-size // SEGMENT_MULTIPLE) * SEGMENT_MULTIPLE
+        # Later segments have lower addresses, as the driver gives them to a fresh process. That only decides
+        # which of two free blocks of one size comes first.
+        self._next_place -= whole
+        block = Block(whole, self._next_place, size <= SMALL)
+        self.reserved += whole
+        if self.reserved > self.peak_reserved:
+            self.peak_reserved = self.reserved
+        return block
+
+    def _split(self, block: Block, size: int, free: list[tuple[int, int, Block]]) -> None:
+        """Keep the first ``size`` bytes of a block and put the rest into the pool."""
+        rest = Block(block.size - size, block.place + size, block.small)
+        block.size = size
+        rest.free = True
+        rest.before, rest.after = block, block.after
+        if rest.after is not None:
+            rest.after.before = rest
+        block.after = rest
+        insort(free, (rest.size, rest.place, rest))
+
+    @staticmethod
+    def _remove(block: Block, free: list[tuple[int, int, Block]]) -> None:
+        del free[bisect_left(free, (block.size, block.place))]

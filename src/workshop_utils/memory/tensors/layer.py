@@ -1,0 +1,127 @@
+"""One decoder layer: attention and MLP, each with its norms and the sum with what came in."""
+
+from dataclasses import dataclass
+
+from workshop_utils.memory.tensors.attention import NO_TENSOR, Pass, attention
+from workshop_utils.memory.tensors.feed_forward import gathered, grouped, mlp, router, sparse
+from workshop_utils.memory.tensors.latent import latent_attention
+from workshop_utils.memory.tensors.norms import norm
+from workshop_utils.memory.tensors.style import Style
+from workshop_utils.memory.tensors.tape import Slot, Tape
+from workshop_utils.models.architecture import (
+    Attention,
+    ConstantState,
+    GatedDeltaNet,
+    LatentAttention,
+    Layer,
+    Mamba2,
+    Mixer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTape:
+    """The steps of one layer. Slots below ``inputs`` exist already: K and V of the cache, if any.
+
+    ``output`` and ``cache`` are slots that live on.
+    """
+
+    steps: tuple[int, ...]
+    inputs: int
+    output: Slot
+    cache: tuple[Slot, ...]
+
+
+def layer_tape(layer: Layer, style: Style, width: int, value_bytes: int, now: Pass) -> LayerTape:
+    """Record a layer on ``width`` values a token. Its input belongs to the caller, who frees it afterwards."""
+    tape = Tape(now.batch * now.queries, value_bytes)
+    cached = ()
+    if now.past:
+        tape.slots = 2
+        cached = (0, 1)
+    normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
+    mixed, cache, scores = mixed_tokens(tape, layer.attention, style, width, now, cached)
+    mixed = after(tape, style, width, mixed, normed)
+    between = added(tape, style, width, mixed)
+    output = feed_forward(tape, layer, style, width, now, between)
+    if scores != NO_TENSOR:
+        tape.free(scores)
+    return LayerTape(tuple(tape.steps), len(cached), output, cache)
+
+
+def mixed_tokens(
+    tape: Tape, mixer: Mixer, style: Style, width: int, now: Pass, cached: tuple[Slot, ...]
+) -> tuple[Slot, tuple[Slot, ...], Slot]:
+    """Run the layer's mixer; returns its output, the slots of its cache, and eager attention's scores."""
+    match mixer:
+        case Attention():
+            return attention(tape, mixer, style, width, now, cached)
+        case LatentAttention():
+            return *latent_attention(tape, mixer, style, width, now, cached), NO_TENSOR
+        case Mamba2() | GatedDeltaNet() | ConstantState():
+            # Only what it keeps and gives on; the scan between is not counted.
+            state = cached[:1] or (tape.new(now.batch * mixer.state_values * 4),)
+            return tape.wide(width), state, NO_TENSOR
+
+
+def after(tape: Tape, style: Style, width: int, result: Slot, normed: Slot) -> Slot:
+    """End attention or MLP: its normed input goes, then what it gives is normed where the family does so."""
+    if normed != NO_TENSOR:
+        tape.free(normed)
+    if not style.norm_last:
+        return result
+    last = norm(tape, style, width)
+    tape.free(result)
+    return last
+
+
+def added(tape: Tape, style: Style, width: int, result: Slot) -> Slot:
+    """Add the result to what came in."""
+    if style.residual_scale:
+        scaled = tape.wide(width)
+        total = tape.wide(width)
+        tape.free(scaled, result)
+        return total
+    total = tape.wide(width)
+    tape.free(result)
+    return total
+
+
+def feed_forward(tape: Tape, layer: Layer, style: Style, width: int, now: Pass, between: Slot) -> Slot:
+    """Run the MLP, the experts or both, and return the layer's output."""
+    normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
+    if layer.mlp and layer.experts:
+        result = beside(tape, layer, style, width, now, normed)
+        normed = NO_TENSOR
+    elif layer.experts:
+        result = sparse(tape, style, layer.experts, width, bool(now.past))
+    else:
+        assert layer.mlp
+        result = mlp(tape, style, layer.mlp, width)
+    result = after(tape, style, width, result, normed)
+    output = added(tape, style, width, result)
+    tape.free(between)
+    return output
+
+
+def beside(tape: Tape, layer: Layer, style: Style, width: int, now: Pass, normed: Slot) -> Slot:
+    """Gemma 4: a dense MLP and experts on the same input, each normed before their sum."""
+    assert layer.mlp and layer.experts
+    dense = mlp(tape, style, layer.mlp, width)
+    tape.free(normed)
+    first = norm(tape, style, width)
+    routed = norm(tape, style, width, scaled=False)
+    scaled = tape.wide(width)
+    tape.free(routed)
+    rooted = tape.wide(width)
+    tape.free(scaled)
+    logits, weights, index = router(tape, layer.experts, style)
+    tape.free(rooted, logits)
+    source = norm(tape, style, width)
+    routed = (gathered if now.past else grouped)(tape, style, layer.experts, width)
+    tape.free(source)
+    second = norm(tape, style, width)
+    tape.free(routed)
+    total = tape.wide(width)
+    tape.free(dense, first, second, weights, index)
+    return total
