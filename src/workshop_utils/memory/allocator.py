@@ -7,7 +7,7 @@ sequence gives the same reserve here and on a GPU. Source: c10/cuda/CUDACachingA
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from workshop_utils.units import MIB
 
@@ -33,12 +33,22 @@ class Block:
         self.after: Block | None = None
 
 
+class OutOfMemoryError(Exception):
+    """The GPU has no room for a segment, even after all that is free was given back."""
+
+
 class Allocator:
-    """One GPU's allocator. All sizes in bytes; ``allocated`` and ``reserved`` as torch.cuda counts them."""
+    """One GPU's allocator. All sizes in bytes; ``allocated`` and ``reserved`` as torch.cuda counts them.
 
-    __slots__ = ("_large", "_next_place", "_small", "allocated", "peak_allocated", "peak_reserved", "reserved")
+    ``limit`` is what the GPU has for it, None for no end.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_large", "_next_place", "_small", "allocated", "limit", "peak_allocated", "peak_reserved", "reserved",
+    )  # fmt: skip
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
         # Free blocks as (size, place, block), smallest first, then lowest address, as the allocator has them.
         self._small: list[tuple[int, int, Block]] = []
         self._large: list[tuple[int, int, Block]] = []
@@ -100,9 +110,11 @@ class Allocator:
                 give(block)
         return blocks
 
-    def restart_peaks(self) -> None:
-        """Forget the peaks so far, as ``torch.cuda.reset_peak_memory_stats`` does."""
-        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+    def give_all(self, blocks: Iterable[Block | None]) -> None:
+        """Take back what there is of these."""
+        for block in blocks:
+            if block is not None:
+                self.give(block)
 
     def _new_segment(self, size: int) -> Block:
         if size <= SMALL:
@@ -111,6 +123,10 @@ class Allocator:
             whole = LARGE_SEGMENT
         else:
             whole = -(-size // SEGMENT_MULTIPLE) * SEGMENT_MULTIPLE
+        if self.limit is not None and self.reserved + whole > self.limit:
+            self._give_back_segments()
+            if self.reserved + whole > self.limit:
+                raise OutOfMemoryError
         # Later segments have lower addresses, as the driver gives them to a fresh process. That only decides
         # which of two free blocks of one size comes first.
         self._next_place -= whole
@@ -119,6 +135,13 @@ class Allocator:
         if self.reserved > self.peak_reserved:
             self.peak_reserved = self.reserved
         return block
+
+    def _give_back_segments(self) -> None:
+        """Give every segment that is free as a whole back to the driver (``release_cached_blocks``)."""
+        for free in (self._small, self._large):
+            split = [entry for entry in free if entry[2].before or entry[2].after]
+            self.reserved -= sum(entry[0] for entry in free) - sum(entry[0] for entry in split)
+            free[:] = split
 
     def _split(self, block: Block, size: int, free: list[tuple[int, int, Block]]) -> None:
         """Keep the first ``size`` bytes of a block and put the rest into the pool."""

@@ -1,51 +1,28 @@
 """The memory that a model needs on each GPU, as a sum of terms that a reader can inspect."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu
+from workshop_utils.memory.gpu_estimate import GpuEstimate
+from workshop_utils.memory.layout_check import check_layout
 from workshop_utils.memory.precisions import find_precision, kv_precision
-from workshop_utils.memory.term import Kind, Term
-from workshop_utils.memory.workload import Workload, find_engine
+from workshop_utils.memory.workload import ENGINE_ONLY, Workload, find_engine
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.parameters import count_parameters
 from workshop_utils.units import format_gb
 
-
-@dataclass(frozen=True, slots=True)
-class GpuEstimate:
-    """The terms of one rank, in bytes."""
-
-    rank: int
-    terms: tuple[Term, ...]
-
-    def bytes_of(self, *kinds: Kind) -> int:
-        return sum(term.bytes for term in self.terms if term.kind in kinds)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Prediction of ``torch.cuda.max_memory_allocated()``: what lives in the allocator."""
-        return self.process_bytes - self.bytes_of("process")
-
-    @property
-    def process_bytes(self) -> int:
-        """Prediction of what NVML shows for the process: all terms."""
-        return sum(term.bytes for term in self.terms)
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "rank": self.rank,
-            "terms": [term.as_json() for term in self.terms],
-            "peak_bytes": self.peak_bytes,
-            "process_bytes": self.process_bytes,
-        }
+__all__ = ["Estimate", "GpuEstimate", "estimate"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
-    """Predicted memory of one workload. While ``not_counted`` names anything, every figure is a lower bound.
+    """Predicted memory of one workload. Where ``not_counted`` names anything, every figure is a lower bound.
 
     ``weights_bytes`` and ``kv_cache_bytes`` sum over the GPUs; ``peak_bytes`` and ``process_bytes`` are those
-    of the fullest GPU.
+    of the fullest GPU. ``figures`` are the engine's own, such as vLLM's blocks.
     """
 
     model: str
@@ -55,6 +32,7 @@ class Estimate:
     per_gpu: tuple[GpuEstimate, ...]
     not_counted: tuple[str, ...]
     notes: tuple[str, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def weights_bytes(self) -> int:
@@ -64,6 +42,11 @@ class Estimate:
     def kv_cache_bytes(self) -> int:
         return sum(gpu.bytes_of("kv_cache") for gpu in self.per_gpu)
 
+    @cached_property
+    def fullest(self) -> GpuEstimate:
+        """The GPU that needs most, which decides."""
+        return max(self.per_gpu, key=lambda gpu: gpu.needed_bytes)
+
     @property
     def peak_bytes(self) -> int:
         return max(gpu.peak_bytes for gpu in self.per_gpu)
@@ -72,21 +55,30 @@ class Estimate:
     def process_bytes(self) -> int:
         return max(gpu.process_bytes for gpu in self.per_gpu)
 
+    def fits(self, gpu: Gpu) -> bool:
+        """Return whether every rank ends on a GPU of this type."""
+        return all(rank.fits(gpu.usable_bytes) for rank in dict.fromkeys(self.per_gpu))
+
     def as_json(self) -> dict[str, object]:
         """Return the schema of ``workshop estimate --json``; all sizes in bytes."""
+        workload = asdict(self.workload)
+        arguments = {name: workload.pop(name) for name in ENGINE_ONLY}
         return {
             "model": self.model,
             "parameters": self.parameters,
-            **asdict(self.workload),
+            **workload,
+            **{name: value for name, value in arguments.items() if value is not None},
             "gpu": self.gpu.name if self.gpu else None,
             "per_gpu": [gpu.as_json() for gpu in self.per_gpu],
             "weights_bytes": self.weights_bytes,
             "kv_cache_bytes": self.kv_cache_bytes,
             "peak_bytes": self.peak_bytes,
             "process_bytes": self.process_bytes,
+            "fits": self.fits(self.gpu) if self.gpu else None,
             "lower_bound": bool(self.not_counted),
             "not_counted": list(self.not_counted),
             "notes": list(self.notes),
+            **({self.workload.engine: self.figures} if self.figures else {}),
         }
 
 
@@ -98,28 +90,31 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
     dtype: str = "bfloat16",
     kv_dtype: str | None = None,
     engine: str = "transformers",
-    attention: str = "sdpa",
-    tensor_parallel: int = 1,
-    pipeline_parallel: int = 1,
+    attention: str | None = None,
     gpu: Gpu | None = None,
+    **options: Any,
 ) -> Estimate:
     """Return the predicted memory of ``batch`` sequences of ``tokens`` tokens (prompt and answer together).
 
-    ``kv_dtype`` None keeps the cache in the weights' precision, or bfloat16 where those are quantised.
-    ``gpu`` only settles whether the process overhead was measured on that type. Raises WorkshopError.
+    ``kv_dtype`` None keeps the cache in the weights' precision, or bfloat16 where those are quantised;
+    ``attention`` None is the engine's own. ``gpu`` bounds what an allocator reserves, and an engine such as
+    vLLM fills it. ``options`` are the other fields of ``Workload``. Raises WorkshopError.
     """
     cache = kv_precision(dtype, kv_dtype)
-    workload = Workload(tokens, batch, dtype, cache, engine, attention, tensor_parallel, pipeline_parallel)
     module = find_engine(engine)
-    ranks = module.gpu_terms(architecture, workload, gpu)
+    options = {"cache": module.CACHES[0]} | {name: value for name, value in options.items() if value is not None}
+    workload = Workload(tokens, batch, dtype, cache, engine, attention or module.ATTENTION[0], **options)
+    check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel)
+    found = module.assess(architecture, workload, gpu)
     return Estimate(
         model=architecture.name,
         parameters=count_parameters(architecture).total,
         workload=workload,
         gpu=gpu,
-        per_gpu=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
-        not_counted=module.not_counted(architecture, workload),
-        notes=tuple(notes(architecture, workload)),
+        per_gpu=found.ranks,
+        not_counted=found.not_counted,
+        notes=(*found.notes, *notes(architecture, workload)),
+        figures=found.figures,
     )
 
 

@@ -1,24 +1,53 @@
-"""What a process takes on a GPU before and beside any tensor."""
+"""What a process takes on a GPU before and beside any tensor of the model."""
 
+import functools
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.term import Term
 
+# Where no GPU is named: the kind on which the rest was measured.
+NEWEST_MEASURED = "9.0"
+
+
+@functools.cache
+def constants() -> dict[str, Any]:
+    """Return ``process.toml``."""
+    with Path(__file__).with_name("process.toml").open("rb") as file:
+        return tomllib.load(file)
+
 
 def process_term(gpu: Gpu | None) -> Term:
-    """Return CUDA context and driver overhead: measured on one GPU type, assumed on every other."""
-    with Path(__file__).with_name("process.toml").open("rb") as file:
-        measured = tomllib.load(file)
-    same = gpu is not None and gpu.name == measured["gpu"]
+    """Return CUDA context and driver overhead: measured on some GPU types, assumed on every other."""
+    measured = constants()
+    same = gpu is not None and gpu.name in measured["gpus"]
+    where = " and ".join(measured["gpus"])
     return Term(
         name="CUDA context and driver",
         kind="process",
         bytes=measured["bytes"],
-        formula="a constant of the process"
-        if same
-        else f"a constant, measured on another GPU ({measured['gpu']})",
+        formula="a constant of the process" if same else f"a constant, measured on other GPUs ({where})",
         source=measured["source"],
         certainty="measured" if same else "assumed",
+    )
+
+
+def cublas_bytes(gpu: Gpu | None) -> int:
+    """Return the workspace of cuBLAS on this kind of GPU."""
+    kib = constants()["cublas"]["kib"]
+    capability = gpu.compute_capability if gpu else NEWEST_MEASURED
+    return kib.get(capability, kib["other"]) << 10
+
+
+def cublas_term(gpu: Gpu | None) -> Term:
+    """Return the same as a term."""
+    return Term(
+        name="cuBLAS workspace",
+        kind="activations",
+        bytes=cublas_bytes(gpu),
+        formula="torch's choice for this kind of GPU, taken at the first matrix product",
+        source=constants()["cublas"]["source"],
+        certainty="exact" if gpu else "assumed",
     )

@@ -67,7 +67,15 @@ def shards(
 ) -> tuple[Shard, ...]:
     """Return one shard for each rank, stage by stage; WorkshopError for a layout that cannot be."""
     check_layout(architecture, tensor_parallel, pipeline_parallel)
-    counts = stage_layers(len(architecture.layers), pipeline_parallel)
+    return shards_of(
+        architecture, tensor_parallel, stage_layers(len(architecture.layers), pipeline_parallel)
+    )
+
+
+@lru_cache(maxsize=256)
+def shards_of(architecture: Architecture, tensor_parallel: int, counts: tuple[int, ...]) -> tuple[Shard, ...]:
+    """Return the shards where each stage has as many layers as ``counts`` says."""
+    pipeline_parallel = len(counts)
     local = {
         layer: cut_layer(layer, tensor_parallel) for layer in {*architecture.layers, *architecture.encoder}
     }
@@ -99,6 +107,11 @@ def shards(
 def whole_model(architecture: Architecture) -> Shard:
     """Return the one shard of a model that is not cut."""
     return shards(architecture)[0]
+
+
+def without_copied_head(shard: Shard) -> Shard:
+    """Return the shard without a copy of a tied head, as where a framework keeps it with the embedding."""
+    return replace(shard, head_rows=0) if shard.architecture.tied_embeddings else shard
 
 
 def stage_layers(layers: int, stages: int) -> tuple[int, ...]:

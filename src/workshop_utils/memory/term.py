@@ -4,15 +4,16 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Certainty = Literal["exact", "measured", "assumed"]
-Kind = Literal["weights", "kv_cache", "process"]
+Kind = Literal["weights", "kv_cache", "activations", "reserve", "process"]
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
     """Some bytes on one GPU, with the formula in words, its source, and how sure it is.
 
-    ``kind``: weights and kv_cache live in the framework's allocator; process is outside it (driver, CUDA
-    context), where only NVML sees it.
+    ``kind``: weights, kv_cache and activations live in the framework's allocator; reserve is what that
+    allocator, or the engine, holds beyond them; process is outside it (driver, CUDA context), where only
+    NVML sees it.
     """
 
     name: str

@@ -1,49 +1,47 @@
-"""Plain transformers, ``generate()`` on one GPU."""
+"""Plain transformers: ``generate()`` on one GPU, or cut over several.
+
+Pipeline parallel is Accelerate's even layer split, one stage after the other; tensor parallel cuts heads and
+widths; data parallel copies the model and shares the batch.
+"""
 
 from workshop_utils.hardware.catalogue import Gpu
-from workshop_utils.memory.kv_cache import kv_cache_terms
-from workshop_utils.memory.process import process_term
-from workshop_utils.memory.sharding import whole_model
-from workshop_utils.memory.term import Term
-from workshop_utils.memory.weights import weight_terms
+from workshop_utils.memory.assessment import Assessment
+from workshop_utils.memory.phases import stage_estimate
+from workshop_utils.memory.sharding import Shard, shards, without_copied_head
 from workshop_utils.memory.workload import Workload
 from workshop_utils.models.architecture import Architecture
-from workshop_utils.units import format_gb
 
-ATTENTION = ("sdpa",)
-TENSOR_PARALLEL = (1,)
-PIPELINE_PARALLEL = (1,)
-# From seven runs on an H200: transformers 5.17.0, torch 2.11.0, two models, 4,096 to 131,072 tokens.
-RESERVE = "what the allocator reserves beyond its peak (1 to 16 % measured)"
+ATTENTION = ("sdpa", "eager", "flash_attention_2")
+CACHES = ("dynamic", "static")
+OPTIONS = ("prefill_chunk", "padded")
 
 
-# An explicit mask of tokens × tokens, once as bool and once in bfloat16: measured for Gemma 3 4B on the H200.
-MASK_BYTES = 3
-
-
-def not_counted(architecture: Architecture, workload: Workload) -> tuple[str, ...]:
-    """Return what is missing from the figures of this model.
-
-    Sliding layers: DynamicCache keeps views into K and V of the whole prompt until the next token replaces
-    them (transformers 5.17), and sdpa takes an explicit mask.
-    """
-    mask_bytes = MASK_BYTES * workload.tokens**2
-    sliding = (
-        "K and V of the whole prompt, which sliding layers hold until the first new token",
-        f"their attention mask (about {format_gb(mask_bytes)} at this length)",
+def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> Assessment:
+    """Return what every rank needs."""
+    cut = stage_shards(architecture, workload)
+    ranks = tuple(
+        stage_estimate(replica * len(cut) + number, shard, workload, gpu)
+        for replica in range(workload.data_parallel)
+        for number, shard in enumerate(cut)
     )
-    slides = any(layer.attention.window for layer in architecture.layers)
-    return ("activations of the prefill", *(sliding if slides else ()), RESERVE)
+    return Assessment(ranks, not_counted(architecture))
 
 
-def gpu_terms(
-    architecture: Architecture, workload: Workload, gpu: Gpu | None
-) -> tuple[tuple[Term, ...], ...]:
-    """Return the terms of the one GPU: the whole model, the whole cache, and the process around them."""
-    return (
-        (
-            *weight_terms(whole_model(architecture), workload.dtype),
-            *kv_cache_terms(architecture, workload.tokens, workload.batch, workload.kv_dtype),
-            process_term(gpu),
-        ),
-    )
+def stage_shards(architecture: Architecture, workload: Workload) -> tuple[Shard, ...]:
+    """Return what each rank of a replica holds. A tied head stands with its embedding, on the first stage."""
+    cut = shards(architecture, workload.tensor_parallel, workload.pipeline_parallel)
+    return tuple(without_copied_head(shard) for shard in cut) if workload.tensor_parallel == 1 else cut
+
+
+def not_counted(architecture: Architecture) -> tuple[str, ...]:
+    """Return what is missing from the figures of this model."""
+    missing = []
+    kinds = {layer.attention.kind for layer in architecture.layers}
+    states = sorted(kinds - {"full", "sliding", "latent"})
+    if states:
+        missing.append(f"what {' and '.join(states)} layers compute with (their state is counted)")
+    if any(layer.counted for layer in architecture.layers):
+        missing.append("the MLP's activations of a model that was counted on a built one")
+    if architecture.encoder:
+        missing.append("the encoder's activations")
+    return tuple(missing)

@@ -80,8 +80,8 @@ def rotated(tape: Tape, mixer: Attention, style: Style) -> tuple[Slot, Slot, Slo
     else:
         q, k, v = tape.wide(queries), tape.wide(keys), tape.wide(keys)
         if normed:
-            q = replaced(tape, q, norm(tape, style, queries, mixer.heads))
-            k = replaced(tape, k, norm(tape, style, keys, mixer.kv_heads))
+            q = tape.replace(q, norm(tape, style, queries, mixer.heads))
+            k = tape.replace(k, norm(tape, style, keys, mixer.kv_heads))
     q_turned = turned(tape, style, queries)
     k_turned = turned(tape, style, keys)
     if style.rotary == "float32" and tape.value_bytes < 4:
@@ -97,13 +97,13 @@ def rotated_one_by_one(
 ) -> tuple[Slot, Slot, Slot]:
     """Gemma 4: Q is done with before K and V are projected; V has a norm without weight."""
     q = with_norm(tape, style, queries, mixer.heads)
-    q = replaced(tape, q, turned(tape, style, queries))
+    q = tape.replace(q, turned(tape, style, queries))
     k = tape.wide(keys)
     v = k if mixer.keys_are_values else tape.wide(keys)
     k_normed = norm(tape, style, keys, mixer.kv_heads)
     if v != k:
         tape.free(k)
-    k_turned = replaced(tape, k_normed, turned(tape, style, keys))
+    k_turned = tape.replace(k_normed, turned(tape, style, keys))
     v_normed = norm(tape, style, keys, mixer.kv_heads, scaled=False)
     tape.free(v)
     return q, k_turned, v_normed
@@ -112,19 +112,13 @@ def rotated_one_by_one(
 def with_norm(tape: Tape, style: Style, width: int, groups: int) -> Slot:
     """Project and norm at once; the projection goes when the norm is done."""
     projected = tape.wide(width)
-    return replaced(tape, projected, norm(tape, style, width, groups))
-
-
-def replaced(tape: Tape, old: Slot, new: Slot) -> Slot:
-    """Let ``new`` take the place of ``old``."""
-    tape.free(old)
-    return new
+    return tape.replace(projected, norm(tape, style, width, groups))
 
 
 def replaced_by_copy(tape: Tape, output: Slot, mixer: Attention) -> Slot:
     """Copy the output where Q lies head by head, because the kernel then gives it back in that order."""
     copy = tape.wide(mixer.heads * (mixer.value_dim or mixer.head_dim))
-    return replaced(tape, output, copy)
+    return tape.replace(output, copy)
 
 
 def updated(tape: Tape, mixer: Attention, now: Pass, cached: tuple[Slot, ...]) -> tuple[Slot, ...]:

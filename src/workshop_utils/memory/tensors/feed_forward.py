@@ -75,17 +75,17 @@ def grouped(tape: Tape, style: Style, kind: Experts, width: int) -> Slot:
     small = (tape.new(pairs * value), tape.new(pairs * 4), tape.new(pairs))
     bias = tape.new(pairs * 2 * kind.width * value if kind.bias else 0)
     up = tape.new(pairs * 2 * kind.width * value)
-    up_filled = replaced(tape, up, tape.new(pairs * 2 * kind.width * value))
+    up_filled = tape.replace(up, tape.new(pairs * 2 * kind.width * value))
     product = (clamped_product if style.clamped_gate else gate_product)(tape, pairs * kind.width * value)
     tape.free(up_filled)
-    down_bias = replaced(tape, bias, tape.new(pairs * width * value if kind.bias else 0))
+    down_bias = tape.replace(bias, tape.new(pairs * width * value if kind.bias else 0))
     down = tape.new(pairs * width * value)
     tape.free(product)
-    filled = replaced(tape, down, tape.new(pairs * width * value))
+    filled = tape.replace(down, tape.new(pairs * width * value))
     weighted_bytes = pairs * width * (4 if style.single_routing else value)
     weighted = tape.new(weighted_bytes)
     inverse = tape.new(pairs * INDEX_BYTES)
-    ordered = replaced(tape, weighted, tape.new(weighted_bytes))
+    ordered = tape.replace(weighted, tape.new(weighted_bytes))
     output = summed(tape, style, width)
     tape.free(order, sorted_index, copies, *small, down_bias, filled, ordered, inverse)
     return output
@@ -100,10 +100,10 @@ def gathered(tape: Tape, style: Style, kind: Experts, width: int) -> Slot:
     copies = tape.new(pairs * width * value)
     up_weights = tape.new(pairs * 2 * kind.width * width * value)
     up = tape.new(pairs * 2 * kind.width * value)
-    product = replaced(tape, up, gate_product(tape, pairs * kind.width * value))
+    product = tape.replace(up, gate_product(tape, pairs * kind.width * value))
     down_weights = tape.new(pairs * kind.width * width * value)
     tape.free(up_weights)
-    down = replaced(tape, product, tape.new(pairs * width * value))
+    down = tape.replace(product, tape.new(pairs * width * value))
     weighted = tape.new(pairs * width * (4 if style.single_routing else value))
     output = summed(tape, style, width)
     tape.free(copies, down_weights, down, weighted)
@@ -114,7 +114,7 @@ def all_experts(tape: Tape, style: Style, kind: Experts, width: int) -> Slot:
     """Send every token through every expert (Llama 4), scaled by zero where the router did not choose it."""
     rows, value = tape.tokens * kind.routed, tape.value_bytes
     copies = tape.new(rows * width * value)
-    scaled = replaced(tape, copies, tape.new(rows * width * value))
+    scaled = tape.replace(copies, tape.new(rows * width * value))
     both = tape.new(rows * 2 * kind.width * value)
     product = gate_product(tape, rows * kind.width * value)
     down = tape.new(rows * width * value)
@@ -137,18 +137,12 @@ def clamped_product(tape: Tape, size: int) -> Slot:
     """gpt-oss: both halves clamped, the gate times the sigmoid of its multiple."""
     gate, up = tape.new(size), tape.new(size)
     multiple = tape.new(size)
-    sigmoid = replaced(tape, multiple, tape.new(size))
-    linear = replaced(tape, sigmoid, tape.new(size))
+    sigmoid = tape.replace(multiple, tape.new(size))
+    linear = tape.replace(sigmoid, tape.new(size))
     shifted = tape.new(size)
     product = tape.new(size)
     tape.free(shifted, gate, up, linear)
     return product
-
-
-def replaced(tape: Tape, old: Slot, new: Slot) -> Slot:
-    """Let ``new`` take the place of ``old``."""
-    tape.free(old)
-    return new
 
 
 def summed(tape: Tape, style: Style, width: int) -> Slot:
@@ -156,4 +150,4 @@ def summed(tape: Tape, style: Style, width: int) -> Slot:
     if not style.single_routing or tape.value_bytes == 4:
         return tape.wide(width)
     single = tape.single(width)
-    return replaced(tape, single, tape.wide(width))
+    return tape.replace(single, tape.wide(width))

@@ -1,9 +1,9 @@
-"""A forward pass of a stage: embedding, masks, rotary tables, its layers, and at the end the logits."""
+"""A forward pass of a stage as tapes: what stands before the layers, the layers, the norm and the logits."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from workshop_utils.memory.allocator import Allocator, Block
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.layer import LayerTape, layer_tape
@@ -11,127 +11,190 @@ from workshop_utils.memory.tensors.masks import additive, causal_mask, sliding_m
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.rotary import tables
 from workshop_utils.memory.tensors.style import Style, style_of
-from workshop_utils.memory.tensors.tape import Tape
+from workshop_utils.memory.tensors.tape import Tape, highest
 from workshop_utils.models.architecture import Attention, LatentAttention, Layer
 
 # ids, attention mask, positions and one of them twice: integers of 8 bytes a token.
 INPUTS, INDEX_BYTES = 4, 8
-Cache = list[tuple[Block, ...]]
+# Model types whose sliding layers have positions of their own.
+OWN_TABLES = ("gemma3", "gemma4")
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """What stands before the layers: steps, and the slots that stay for the whole pass."""
+class EdgeTape:
+    """What stands before or after the layers; ``kept`` slots live on, ``mask_bytes`` of them are masks.
+
+    ``hidden``: the slot of what a later stage gets from the one before, until its first layer is done.
+    """
 
     steps: tuple[int, ...]
     kept: tuple[int, ...]
+    most_bytes: int
+    kept_bytes: int
+    mask_bytes: int = 0
+    hidden: int | None = None
+    hidden_bytes: int = 0
 
 
-def forward(allocator: Allocator, shard: Shard, now: Pass, value_bytes: int, cache: Cache) -> None:
-    """Run one pass of a stage on the allocator; ``cache`` has the K and V of each layer and is renewed."""
-    style = style_of(shard.architecture.model_type)
-    opening = opening_tape(shard, style, now, value_bytes)
-    blocks = allocator.run(opening.steps, [])
-    kept = [blocks[slot] for slot in opening.kept]
-    hidden = None
-    for number, layer in enumerate(shard.layers):
-        tape = cached_layer_tape(layer, style, shard.hidden_size, value_bytes, pass_of(layer, now))
-        before = list(cache[number]) if number < len(cache) else []
-        blocks = allocator.run(tape.steps, before)
-        renewed = tuple(blocks[slot] for slot in tape.cache)
-        if number < len(cache):
-            cache[number] = renewed
-        else:
-            cache.append(renewed)
-        if hidden is not None:
-            allocator.give(hidden)
-        hidden = blocks[tape.output]
-    last = final_norm_tape(style, shard.hidden_size, now.batch * now.queries, value_bytes)
-    normed = allocator.run(last.steps, []) if shard.final_norm else []
-    for block in (hidden, *kept):
-        if block is not None:
-            allocator.give(block)
-    if shard.final_norm:
-        allocator.run(closing_steps(shard, now.batch, value_bytes), [])
-        for slot in last.kept:
-            allocator.give(normed[slot])
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """All tapes of one pass, in order; ``norm`` and ``logits`` only where the stage has the model's end."""
+
+    opening: EdgeTape
+    layers: tuple[LayerTape, ...]
+    norm: EdgeTape | None
+    logits: EdgeTape | None
 
 
-@lru_cache(maxsize=1024)
-def final_norm_tape(style: Style, width: int, tokens: int, value_bytes: int) -> Opening:
-    """Record the norm of all tokens after the last layer."""
-    tape = Tape(tokens, value_bytes)
-    return Opening(kept=(norm(tape, style, width),), steps=tuple(tape.steps))
+def forwards(shard: Shard, passes: tuple[Pass, ...], value_bytes: int) -> Iterator[Forward]:
+    """Yield the tapes of each pass of a stage; the cache that one leaves is where the next begins."""
+    style, width = style_of(shard.architecture.model_type), shard.hidden_size
+    cached: tuple[tuple[int, ...], ...] = ((),) * len(shard.layers)
+    for now in passes:
+        layers = tuple(
+            recorded_layer(layer, style, width, value_bytes, pass_of(layer, now), before)
+            for layer, before in zip(shard.layers, cached, strict=True)
+        )
+        cached = tuple(cache_bytes(tape, before) for tape, before in zip(layers, cached, strict=True))
+        tokens, ends = now.batch * now.queries, shard.final_norm
+        yield Forward(
+            opening=opening_tape(shard, style, now, value_bytes),
+            layers=layers,
+            norm=norm_tape(style, width, tokens, value_bytes) if ends else None,
+            logits=logits_tape(shard.architecture.vocabulary_size, now.batch, value_bytes) if ends else None,
+        )
 
 
 def pass_of(layer: Layer, now: Pass) -> Pass:
-    """Return the pass as this layer sees it: with a mask of its own where sdpa cannot do without."""
-    if now.implementation == "eager":
-        return now
+    """Return the pass as this layer sees it: with a mask where its attention cannot do without."""
+    if now.implementation != "sdpa":
+        return replace(now, masked=False)
     return replace(now, masked=now.masked or needs_mask(layer.attention.window, now))
 
 
 def needs_mask(window: int | None, now: Pass) -> bool:
-    """Whether sdpa gets a mask: a window that is full, or a static cache that has room left.
+    """Whether sdpa gets a mask: a full window, a later chunk of a prompt, a static cache with room left.
 
     Source: ``_ignore_causal_mask_sdpa``, transformers/masking_utils.py.
     """
-    return (window is not None and now.keys(window) >= window) or bool(now.reserved and now.past)
+    later_chunk = now.queries > 1 and now.past > 0
+    return (
+        (window is not None and now.keys(window) >= window)
+        or later_chunk
+        or bool(now.reserved and now.past)
+    )
+
+
+@lru_cache(maxsize=8192)
+def recorded_layer(
+    layer: Layer, style: Style, width: int, value_bytes: int, now: Pass, before: tuple[int, ...]
+) -> LayerTape:
+    """Return the tape of a layer, recorded once for all equal ones."""
+    return layer_tape(layer, style, width, value_bytes, now, before)
+
+
+@lru_cache(maxsize=8192)
+def cache_bytes(tape: LayerTape, before: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of K and V after a layer has run."""
+    sizes = highest(tape.steps, before)[1]
+    return tuple(sizes[slot] for slot in tape.cache)
+
+
+def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = None) -> EdgeTape:
+    """End the recording of what stands beside the layers."""
+    most, sizes = highest(tape.steps)
+    return EdgeTape(
+        hidden=hidden,
+        hidden_bytes=0 if hidden is None else sizes[hidden],
+        steps=tuple(tape.steps),
+        kept=tuple(kept),
+        most_bytes=most,
+        kept_bytes=sum(sizes[slot] for slot in kept),
+        mask_bytes=sum(sizes[slot] for slot in masks),
+    )
+
+
+def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int) -> EdgeTape:
+    """Record inputs, embedding, masks and rotary tables; a later stage gets hidden states instead."""
+    windows = tuple(sorted({layer.attention.window or 0 for layer in shard.layers}))
+    return recorded_opening(
+        shard.hidden_size, windows, rotary_widths(shard), bool(shard.stage == 0), style, now, value_bytes
+    )
 
 
 @lru_cache(maxsize=4096)
-def cached_layer_tape(layer: Layer, style: Style, width: int, value_bytes: int, now: Pass) -> LayerTape:
-    """Return the steps of a layer, recorded once for all equal ones."""
-    return layer_tape(layer, style, width, value_bytes, now)
-
-
-@lru_cache(maxsize=1024)
-def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int) -> Opening:
-    """Record what stands before the layers."""
+def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may differ in
+    width: int,
+    windows: tuple[int, ...],
+    rotary: tuple[int, ...],
+    embeds: bool,
+    style: Style,
+    now: Pass,
+    value_bytes: int,
+) -> EdgeTape:
+    """Return what stands before the layers, recorded once for all equal ones."""
     tape = Tape(now.batch * now.queries, value_bytes)
+    if not embeds:
+        return received(tape, width, windows, rotary, now)
     kept = [tape.new(tape.tokens * INDEX_BYTES) for _ in range(INPUTS)]
-    embedded = tape.wide(shard.hidden_size)
-    if style.embedding_scale and shard.embedding_rows:
-        scaled = tape.wide(shard.hidden_size)
-        tape.free(embedded)
-        embedded = scaled
+    embedded = tape.wide(width)
+    if style.embedding_scale:
+        embedded = tape.replace(embedded, tape.wide(width))
     kept.append(embedded)
-    kept += mask_slots(tape, shard, now)
-    for head_dim in rotary_widths(shard):
+    masks = [slot for window in windows for slot in mask_slots(tape, window or None, now)]
+    for head_dim in rotary:
         kept += tables(tape, style, head_dim)
-    return Opening(tuple(tape.steps), tuple(kept))
+    return edge(tape, kept + masks, masks)
 
 
-def mask_slots(tape: Tape, shard: Shard, now: Pass) -> list[int]:
-    """Build the masks that the layers share: one for each window, one for those without."""
-    slots = []
-    for window in sorted({layer.attention.window for layer in shard.layers}, key=lambda size: size or 0):
-        eager = now.implementation == "eager"
-        if not (eager or now.masked or needs_mask(window, now)):
-            continue
-        columns = now.keys(window) if now.past or now.reserved else now.queries
-        build = sliding_mask if window else causal_mask
-        mask = build(tape, now.queries, columns, now.batch)
-        slots.append(additive(tape, mask, now.queries, columns, now.batch) if eager else mask)
-    return slots
+def received(
+    tape: Tape, width: int, windows: tuple[int, ...], rotary: tuple[int, ...], now: Pass
+) -> EdgeTape:
+    """Record what a later stage is sent: hidden states, and copies of masks and tables (Accelerate's hooks)."""
+    hidden = tape.wide(width)
+    kept = [tape.wide(head_dim) for head_dim in rotary for _ in ("cosine", "sine")]
+    masks = []
+    for window in windows:
+        scratch = Tape(tape.tokens, tape.value_bytes)
+        slots = list(mask_slots(scratch, window or None, now))
+        sizes = highest(scratch.steps)[1]
+        masks += [tape.new(sizes[slot]) for slot in slots]
+    return edge(tape, kept + masks, masks, hidden)
 
 
-def rotary_widths(shard: Shard) -> list[int]:
+def mask_slots(tape: Tape, window: int | None, now: Pass) -> Iterator[int]:
+    """Build the mask that all layers with this window share, if they need one."""
+    eager = now.implementation == "eager"
+    if now.implementation == "flash_attention_2" or not (eager or now.masked or needs_mask(window, now)):
+        return
+    columns = now.keys(window) if now.past or now.reserved else now.queries
+    build = sliding_mask if window else causal_mask
+    mask = build(tape, now.queries, columns, now.batch)
+    yield additive(tape, mask, now.queries, columns, now.batch) if eager else mask
+
+
+def rotary_widths(shard: Shard) -> tuple[int, ...]:
     """Return the head width of each table of rotary positions: kinds of layers may have their own."""
     kinds = {layer.attention.kind: layer.attention for layer in shard.layers}
-    widths = [
+    widths = tuple(
         mixer.head_dim if isinstance(mixer, Attention) else mixer.rotary_dim
         for mixer in kinds.values()
         if isinstance(mixer, Attention | LatentAttention)
-    ]
-    own = shard.architecture.model_type.startswith(("gemma3", "gemma4"))
-    return widths if own else widths[:1]
+    )
+    return widths if shard.architecture.model_type.startswith(OWN_TABLES) else widths[:1]
 
 
-def closing_steps(shard: Shard, batch: int, value_bytes: int) -> tuple[int, ...]:
+@lru_cache(maxsize=4096)
+def norm_tape(style: Style, width: int, tokens: int, value_bytes: int) -> EdgeTape:
+    """Record the norm of all tokens after the last layer."""
+    tape = Tape(tokens, value_bytes)
+    return edge(tape, [norm(tape, style, width)], [])
+
+
+@lru_cache(maxsize=4096)
+def logits_tape(vocabulary: int, batch: int, value_bytes: int) -> EdgeTape:
     """Record the logits of the last token of each sequence, and their copy in float32."""
     tape = Tape(batch, value_bytes)
-    logits = tape.wide(shard.architecture.vocabulary_size)
-    single = tape.single(shard.architecture.vocabulary_size)
-    tape.free(logits, single)
-    return tuple(tape.steps)
+    logits = tape.wide(vocabulary)
+    tape.free(logits, tape.single(vocabulary))
+    return edge(tape, [], [])

@@ -1,18 +1,21 @@
-"""``generate()`` from the first weight to the last token: its peaks, and what the allocator reserves."""
+"""``generate()`` from the first weight to the last token: its fullest moments, and what gets reserved."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from workshop_utils.memory.allocator import Allocator
+from workshop_utils.memory.allocator import Allocator, Block, OutOfMemoryError
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
-from workshop_utils.memory.tensors.forward import Cache, forward
+from workshop_utils.memory.tensors.forward import Forward, forwards
+from workshop_utils.memory.tensors.live import Moment, fullest
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What is generated: ``batch`` prompts of ``prompt`` tokens and ``new`` tokens each.
+    """``batch`` prompts of ``prompt`` tokens, then ``new`` tokens each.
 
     ``static``: the cache has room for all tokens from the start. ``padded``: prompts of unequal length.
+    ``chunk``: the prompt is computed so many tokens at a time.
     """
 
     prompt: int
@@ -21,39 +24,88 @@ class Generation:
     implementation: str
     static: bool = False
     padded: bool = False
+    chunk: int | None = None
 
-    def passes(self) -> tuple[Pass, ...]:
-        """Return the prefill, the first step of the decoding, and the last one."""
+    def prefill(self) -> tuple[Pass, ...]:
+        """Return the prefill; of its chunks the first and the last, which is the fullest."""
+        if self.chunk is None or self.chunk >= self.prompt:
+            return (self.step(self.prompt, 0),)
+        return (self.step(self.chunk, 0), self.step(self.chunk, self.prompt - self.chunk))
+
+    def decoding(self) -> tuple[Pass, ...]:
+        """Return the first step of the decoding and the last one; the last token is never fed back."""
+        pasts = sorted({self.prompt, self.prompt + self.new - 2}) if self.new > 1 else []
+        return tuple(self.step(1, past) for past in pasts)
+
+    def step(self, queries: int, past: int) -> Pass:
+        """Return one pass."""
         reserved = self.prompt + self.new - 1 if self.static else None
-
-        def of(queries: int, past: int) -> Pass:
-            return Pass(self.batch, queries, past, self.implementation, self.padded, reserved)
-
-        # The last token is never fed back.
-        steps = sorted({self.prompt, self.prompt + self.new - 2}) if self.new > 1 else []
-        return (of(self.prompt, 0), *(of(1, past) for past in steps))
+        return Pass(self.batch, queries, past, self.implementation, self.padded, reserved)
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Bytes of one GPU, weights included: as torch counts them, at the prefill, while decoding, reserved."""
+    """The fullest moments of one stage, weights aside."""
 
-    prefill: int
-    decode: int
-    reserved: int
+    prefill: Moment
+    decode: Moment | None
+
+    @property
+    def fullest(self) -> Moment:
+        if self.decode is None or self.prefill.bytes >= self.decode.bytes:
+            return self.prefill
+        return self.decode
 
 
-def run(shard: Shard, weights: int, kept: int, generation: Generation, value_bytes: int) -> Peaks:
-    """Return the peaks of a stage with ``weights`` bytes loaded at once and ``kept`` for libraries."""
-    allocator = Allocator()
-    if weights:
-        allocator.take(weights)
-    if kept:
-        allocator.take(kept)
-    cache: Cache = []
-    peaks = []
-    for now in generation.passes():
-        forward(allocator, shard, now, value_bytes, cache)
-        peaks.append(allocator.peak_allocated)
-        allocator.restart_peaks()
-    return Peaks(peaks[0], max(peaks[1:], default=0), allocator.peak_reserved)
+@lru_cache(maxsize=4096)
+def peaks(shard: Shard, generation: Generation, value_bytes: int) -> Peaks:
+    """Return the fullest moment of the prefill and of the decoding."""
+    prefill, decoding = generation.prefill(), generation.decoding()
+    cached, moments = 0, []
+    for forward in forwards(shard, prefill + decoding, value_bytes):
+        moment, cached = fullest(forward, cached)
+        moments.append(moment)
+    first = max(moments[: len(prefill)], key=lambda moment: moment.bytes)
+    later = moments[len(prefill) :]
+    return Peaks(first, max(later, key=lambda moment: moment.bytes) if later else None)
+
+
+@lru_cache(maxsize=4096)
+def reserved_bytes(
+    shard: Shard, generation: Generation, value_bytes: int, loaded: tuple[int, ...], limit: int | None = None
+) -> int | None:
+    """Return what the allocator has reserved at most, None where even giving back what is free is not enough.
+
+    ``loaded`` are the bytes that stand there before the first pass: weights, which transformers loads into
+    one piece, and workspaces of libraries. ``limit`` is what the GPU has for the allocator.
+    """
+    allocator = Allocator(limit)
+    try:
+        for size in loaded:
+            allocator.take(size)
+        cache: list[list[Block | None]] = [[] for _ in shard.layers]
+        for forward in forwards(shard, generation.prefill() + generation.decoding(), value_bytes):
+            play(allocator, forward, cache)
+    except OutOfMemoryError:
+        return None
+    return allocator.peak_reserved
+
+
+def play(allocator: Allocator, forward: Forward, cache: list[list[Block | None]]) -> None:
+    """Run one pass on the allocator; ``cache`` has the K and V of each layer and is renewed."""
+    blocks = allocator.run(forward.opening.steps, [])
+    kept = [blocks[slot] for slot in forward.opening.kept]
+    hidden = None if forward.opening.hidden is None else blocks[forward.opening.hidden]
+    for number, tape in enumerate(forward.layers):
+        blocks = allocator.run(tape.steps, cache[number])
+        cache[number] = [blocks[slot] for slot in tape.cache]
+        allocator.give_all([hidden])
+        hidden = blocks[tape.output]
+    normed: list[Block | None] = []
+    if forward.norm:
+        blocks = allocator.run(forward.norm.steps, [])
+        normed = [blocks[slot] for slot in forward.norm.kept]
+    allocator.give_all([hidden, *kept])
+    if forward.logits:
+        allocator.run(forward.logits.steps, [])
+    allocator.give_all(normed)

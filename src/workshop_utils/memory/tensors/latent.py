@@ -1,6 +1,6 @@
 """Multi-head latent attention: the cache holds latents, and every pass makes K and V of all tokens from them."""
 
-from workshop_utils.memory.tensors.attention import Pass, replaced
+from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.style import Style
 from workshop_utils.memory.tensors.tape import Slot, Tape
@@ -24,7 +24,7 @@ def latent_attention(
     key = tape.new(keys * head)
     output = tape.wide(mixer.heads * mixer.value_dim)
     # Heads of K and V differ in width, so the kernel gives its result back head by head.
-    output = replaced(tape, output, tape.wide(mixer.heads * mixer.value_dim))
+    output = tape.replace(output, tape.wide(mixer.heads * mixer.value_dim))
     result = tape.wide(width)
     tape.free(output, query, turned_query, compressed, joined, expanded, key)
     return result, full
@@ -36,8 +36,8 @@ def projected_query(tape: Tape, mixer: LatentAttention, style: Style) -> Slot:
     if not mixer.query_rank:
         return tape.wide(width)
     down = tape.wide(mixer.query_rank)
-    normed = replaced(tape, down, norm(tape, style, mixer.query_rank))
-    return replaced(tape, normed, tape.wide(width))
+    normed = tape.replace(down, norm(tape, style, mixer.query_rank))
+    return tape.replace(normed, tape.wide(width))
 
 
 def turned(tape: Tape, mixer: LatentAttention) -> tuple[Slot, Slot]:
@@ -47,7 +47,7 @@ def turned(tape: Tape, mixer: LatentAttention) -> tuple[Slot, Slot]:
     results = []
     for width in widths:
         product = tape.single(width)
-        results.append(replaced(tape, product, tape.wide(width)))
+        results.append(tape.replace(product, tape.wide(width)))
     tape.free(*singles)
     return results[0], results[1]
 

@@ -7,7 +7,7 @@ from workshop_utils.memory.tensors.feed_forward import gathered, grouped, mlp, r
 from workshop_utils.memory.tensors.latent import latent_attention
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.style import Style
-from workshop_utils.memory.tensors.tape import Slot, Tape
+from workshop_utils.memory.tensors.tape import Slot, Tape, highest
 from workshop_utils.models.architecture import (
     Attention,
     ConstantState,
@@ -21,24 +21,29 @@ from workshop_utils.models.architecture import (
 
 @dataclass(frozen=True, slots=True)
 class LayerTape:
-    """The steps of one layer. Slots below ``inputs`` exist already: K and V of the cache, if any.
+    """The steps of one layer, and the slots that live on: its ``output``, and K and V of the ``cache``.
 
-    ``output`` and ``cache`` are slots that live on.
+    The first slots are K and V as they were, if there are any. ``most_bytes`` are alive at its fullest moment
+    beyond those at its start; ``growth_bytes`` is what its cache has grown by at the end.
     """
 
     steps: tuple[int, ...]
-    inputs: int
     output: Slot
     cache: tuple[Slot, ...]
+    most_bytes: int
+    growth_bytes: int
+    output_bytes: int
 
 
-def layer_tape(layer: Layer, style: Style, width: int, value_bytes: int, now: Pass) -> LayerTape:
-    """Record a layer on ``width`` values a token. Its input belongs to the caller, who frees it afterwards."""
-    tape = Tape(now.batch * now.queries, value_bytes)
-    cached = ()
-    if now.past:
-        tape.slots = 2
-        cached = (0, 1)
+def layer_tape(
+    layer: Layer, style: Style, width: int, value_bytes: int, now: Pass, cached_bytes: tuple[int, ...]
+) -> LayerTape:
+    """Record a layer on ``width`` values a token, after a cache of ``cached_bytes``.
+
+    Its input belongs to the caller, who frees it afterwards.
+    """
+    tape = Tape(now.batch * now.queries, value_bytes, slots=len(cached_bytes))
+    cached = tuple(range(len(cached_bytes)))
     normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
     mixed, cache, scores = mixed_tokens(tape, layer.attention, style, width, now, cached)
     mixed = after(tape, style, width, mixed, normed)
@@ -46,7 +51,9 @@ def layer_tape(layer: Layer, style: Style, width: int, value_bytes: int, now: Pa
     output = feed_forward(tape, layer, style, width, now, between)
     if scores != NO_TENSOR:
         tape.free(scores)
-    return LayerTape(tuple(tape.steps), len(cached), output, cache)
+    most, sizes = highest(tape.steps, cached_bytes)
+    growth = sum(sizes[slot] for slot in cache) - sum(cached_bytes)
+    return LayerTape(tuple(tape.steps), output, cache, most, growth, sizes[output])
 
 
 def mixed_tokens(

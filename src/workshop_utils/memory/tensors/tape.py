@@ -1,6 +1,9 @@
 """A tape of tensors made and freed: what a piece of a forward pass asks of the allocator, in order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from workshop_utils.memory.allocator import SMALLEST
 
 Slot = int
 
@@ -9,7 +12,8 @@ Slot = int
 class Tape:
     """``steps``: a positive number makes a tensor of so many bytes in the next slot; ``~slot`` frees one.
 
-    ``tokens`` are those of all sequences in this pass, ``value_bytes`` those of an activation value.
+    ``tokens`` are those of all sequences in this pass, ``value_bytes`` those of an activation value. Sizes
+    are what the allocator hands out: multiples of 512 bytes.
     """
 
     tokens: int
@@ -19,7 +23,7 @@ class Tape:
 
     def new(self, size: int) -> Slot:
         """Make a tensor of ``size`` bytes; nothing in it takes a slot and no memory."""
-        self.steps.append(size)
+        self.steps.append(-(-size // SMALLEST) * SMALLEST)
         self.slots += 1
         return self.slots - 1
 
@@ -34,3 +38,25 @@ class Tape:
     def free(self, *slots: Slot) -> None:
         """Free tensors, in this order."""
         self.steps.extend(~slot for slot in slots)
+
+    def replace(self, old: Slot, new: Slot) -> Slot:
+        """Free ``old``, whose place ``new`` takes."""
+        self.steps.append(~old)
+        return new
+
+
+def highest(steps: Sequence[int], sizes: Sequence[int] = ()) -> tuple[int, list[int]]:
+    """Return the most bytes alive beyond those at the start, and the size of every slot.
+
+    ``sizes`` are those of the slots that exist before the first step.
+    """
+    all_sizes, live, most = list(sizes), 0, 0
+    for step in steps:
+        if step >= 0:
+            all_sizes.append(step)
+            live += step
+            if live > most:
+                most = live
+        else:
+            live -= all_sizes[~step]
+    return most, all_sizes

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu
+from workshop_utils.memory.process import cublas_bytes
 from workshop_utils.memory.vllm.releases import Release, batch_defaults, constants
 from workshop_utils.models.architecture import Architecture
 
@@ -80,7 +81,7 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
     tokens, count = batch_defaults(release, gpu)
     table = constants()["device"]
     sizes = table.get(gpu.compute_capability, table["0.0"])
-    device = Device(sizes["l2_mib"] << 20, sizes["cublas_kib"] << 10, sizes["multiprocessors"])
+    device = Device(sizes["l2_mib"] << 20, cublas_bytes(gpu), sizes["multiprocessors"])
     return Settings(
         release=release,
         gpu=gpu,

@@ -1,0 +1,132 @@
+"""vLLM: a share of the GPU is asked for, and what weights and start-up leave of it becomes the KV cache."""
+
+from collections.abc import Iterator
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.hardware.catalogue import Gpu
+from workshop_utils.memory.assessment import Assessment
+from workshop_utils.memory.gpu_estimate import GpuEstimate
+from workshop_utils.memory.kv_precisions import KV_BITS
+from workshop_utils.memory.precisions import Precision, find_precision
+from workshop_utils.memory.process import process_term
+from workshop_utils.memory.term import Certainty, Term
+from workshop_utils.memory.vllm.budget import Budget, StageBudget, plan
+from workshop_utils.memory.vllm.releases import constants, find_release
+from workshop_utils.memory.vllm.report import figures, sentences
+from workshop_utils.memory.vllm.settings import settle
+from workshop_utils.memory.vllm.weights import Storage
+from workshop_utils.memory.workload import Workload
+from workshop_utils.models.architecture import Architecture
+
+ATTENTION = ("flash_attention",)
+CACHES = ("paged",)
+OPTIONS = ("engine_version", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs")
+SOURCE = "vllm/v1/worker/gpu_worker.py, determine_available_memory; vllm/v1/core/kv_cache_utils.py"
+# Precisions that vLLM keeps a cache in.
+CACHE_PRECISIONS = ("bfloat16", "float16", "float32", "fp8")
+
+
+def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> Assessment:
+    """Return what every rank holds. Raises WorkshopError without a GPU and for what vLLM does not load."""
+    if gpu is None:
+        raise WorkshopError("vLLM fills the GPU that it gets; name one with --gpu, for example H100-80GB.")
+    budget = budget_of(architecture, workload, gpu)
+    stages = [stage_terms(number, budget, workload, gpu) for number in range(len(budget.stages))]
+    ranks = [
+        terms for _ in range(workload.data_parallel) for terms in stages for _ in range(workload.tensor_parallel)
+    ]
+    return Assessment(
+        ranks=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
+        notes=sentences(budget, workload.replica_batch),
+        figures=dict(figures(budget)),
+    )
+
+
+def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu) -> Budget:
+    """Return what vLLM does with the memory of each stage."""
+    if workload.kv_dtype not in CACHE_PRECISIONS:
+        raise WorkshopError(
+            f"vLLM keeps no KV cache in {workload.kv_dtype}; choose one of {', '.join(CACHE_PRECISIONS)}."
+        )
+    settings = settle(
+        architecture,
+        find_release(workload.engine_version),
+        gpu,
+        length=workload.tokens,
+        tensor_parallel=workload.tensor_parallel,
+        pipeline_parallel=workload.pipeline_parallel,
+        utilization=workload.gpu_memory_utilization,
+        batched_tokens=workload.max_num_batched_tokens,
+        sequences=workload.max_num_seqs,
+        cache_value_bits=KV_BITS[workload.kv_dtype],
+        value_bytes=4 if workload.dtype == "float32" else 2,
+    )
+    return plan(architecture, settings, storage_of(find_precision(workload.dtype)))
+
+
+def storage_of(precision: Precision) -> Storage:
+    """Return how vLLM stores matrices in this precision."""
+
+    def bits(part: str) -> float:
+        return precision.bits if precision.parts and part in precision.parts else precision.rest_bits
+
+    return Storage(bits, 16 if precision.parts else precision.rest_bits, row_scales=precision.name.startswith("fp8"))
+
+
+def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tuple[Term, ...]:
+    """Return the terms of one rank of a stage."""
+    stage = budget.stages[number]
+    certainty = certainty_of(budget, gpu)
+    weights = (
+        Term(f"weights: {part.replace('_', ' ')}", "weights", size, "tensors as vLLM makes them", SOURCE, "exact")
+        for part, size in stage.weights.items()
+    )
+    work = (
+        Term(f"start-up: {piece.name}", "activations", piece.bytes, piece.formula, SOURCE, certainty)
+        for piece in stage.activations
+    )
+    context = process_term(gpu)
+    return (
+        *weights,
+        *cache_terms(number, budget, workload.replica_batch),
+        *work,
+        *beside(stage, certainty),
+        Term("outside torch: kernels, NCCL", "process", stage.non_torch_bytes, "fitted, see vllm.toml",
+             constants()["fitted"]["source"], certainty),
+        context,
+    )  # fmt: skip
+
+
+def cache_terms(number: int, budget: Budget, batch: int) -> Iterator[Term]:
+    """Yield the blocks that the requests take, and those that wait for more."""
+    pool = budget.pool
+    size = pool.block_bytes[number]
+    length = pool.settings.length
+    at_once = min(batch, int(pool.concurrency(length)), pool.settings.sequences) if pool.blocks else 0
+    taken = at_once * pool.request_blocks(length)
+    rows = (
+        ("KV cache: blocks of the requests", taken, f"{at_once:,} requests × {pool.request_blocks(length):,} blocks"),
+        ("KV cache: blocks left free", pool.blocks - taken, "what is left of the share, for more or longer requests"),
+    )
+    for name, blocks, formula in rows:
+        if blocks > 0:
+            yield Term(name, "kv_cache", blocks * size, f"{formula} × {size:,} bytes", SOURCE, "exact")
+
+
+def beside(stage: StageBudget, certainty: Certainty) -> Iterator[Term]:
+    """Yield what vLLM keeps beside weights, cache and activations."""
+    where = "inside its share" if stage.graphs_counted else "on top of its share"
+    source = constants()["fitted"]["source"]
+    if stage.graph_bytes:
+        formula = f"a share for each stage and for each layer, fitted; {where}"
+        yield Term("CUDA graphs", "reserve", stage.graph_bytes, formula, source, certainty)
+    if stage.runner_state_bytes:
+        formula = "counts and bits for penalties, for each sequence and entry of the vocabulary"
+        yield Term("sampler's state", "reserve", stage.runner_state_bytes, formula, SOURCE, "exact")
+
+
+def certainty_of(budget: Budget, gpu: Gpu) -> Certainty:
+    """Return measured on the GPU and the version that the fitted figures come from, else assumed."""
+    fitted = constants()["fitted"]
+    version = budget.pool.settings.release.version
+    return "measured" if (gpu.name, version) == (fitted["gpu"], fitted["version"]) else "assumed"
