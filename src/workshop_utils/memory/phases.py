@@ -26,8 +26,9 @@ UNPACKED = ("nf4", "nf4-dq", "fp4", "int4", "gptq", "awq", "Q")
 
 def stage_estimate(rank: int, shard: Shard, workload: Workload, gpu: Gpu | None) -> GpuEstimate:
     """Return the estimate of one rank; ``shard`` is what it holds of the model."""
-    base = replace(shard, rank=0)
-    return replace(shared_estimate(base, replace(workload, data_parallel=1, batch=workload.replica_batch), gpu), rank=rank)
+    alike = replace(shard, rank=shard.stage * shard.tensor_parallel)
+    replica = replace(workload, data_parallel=1, batch=workload.replica_batch)
+    return replace(shared_estimate(alike, replica, gpu), rank=rank)
 
 
 @lru_cache(maxsize=8192)

@@ -12,7 +12,7 @@ from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.rotary import tables
 from workshop_utils.memory.tensors.style import Style, style_of
 from workshop_utils.memory.tensors.tape import Tape, highest
-from workshop_utils.models.architecture import Attention, LatentAttention, Layer
+from workshop_utils.models.architecture import Attention, LatentAttention, Layer, Mixer
 
 # ids, attention mask, positions and one of them twice: integers of 8 bytes a token.
 INPUTS, INDEX_BYTES = 4, 8
@@ -52,10 +52,12 @@ def forwards(shard: Shard, passes: tuple[Pass, ...], value_bytes: int) -> Iterat
     cached: tuple[tuple[int, ...], ...] = ((),) * len(shard.layers)
     for now in passes:
         layers = tuple(
-            recorded_layer(layer, style, width, value_bytes, pass_of(layer, now), before)
+            recorded_layer(
+                layer, style, width, value_bytes, pass_of(layer, now), before, copies(shard, layer, now, value_bytes)
+            )
             for layer, before in zip(shard.layers, cached, strict=True)
         )
-        cached = tuple(cache_bytes(tape, before) for tape, before in zip(layers, cached, strict=True))
+        cached = tuple(tape.cache_bytes for tape in layers)
         tokens, ends = now.batch * now.queries, shard.final_norm
         yield Forward(
             opening=opening_tape(shard, style, now, value_bytes),
@@ -86,18 +88,46 @@ def needs_mask(window: int | None, now: Pass) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def recorded_layer(
-    layer: Layer, style: Style, width: int, value_bytes: int, now: Pass, before: tuple[int, ...]
+def recorded_layer(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
+    layer: Layer,
+    style: Style,
+    width: int,
+    value_bytes: int,
+    now: Pass,
+    before: tuple[int, ...],
+    copied: tuple[int, ...],
 ) -> LayerTape:
     """Return the tape of a layer, recorded once for all equal ones."""
-    return layer_tape(layer, style, width, value_bytes, now, before)
+    return layer_tape(layer, style, width, value_bytes, now, before, copied)
 
 
-@lru_cache(maxsize=8192)
-def cache_bytes(tape: LayerTape, before: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the sizes of K and V after a layer has run."""
-    sizes = highest(tape.steps, before)[1]
-    return tuple(sizes[slot] for slot in tape.cache)
+def copies(shard: Shard, layer: Layer, now: Pass, value_bytes: int) -> tuple[int, ...]:
+    """Return the bytes that Accelerate copies to a later stage for each call of a layer: mask and positions."""
+    if shard.stage == 0:
+        return ()
+    return copied_bytes(layer.attention, now, value_bytes)
+
+
+@lru_cache(maxsize=4096)
+def copied_bytes(mixer: Mixer, now: Pass, value_bytes: int) -> tuple[int, ...]:
+    """Return the bytes of mask, cosines, sines and positions of a layer with this mixer."""
+    tokens = now.batch * now.queries
+    scratch = Tape(tokens, value_bytes)
+    slots = list(mask_slots(scratch, mixer.window, now))
+    sizes = highest(scratch.steps)[1]
+    table = tokens * rotary_width(mixer) * value_bytes
+    return (*(sizes[slot] for slot in slots), table, table, tokens * INDEX_BYTES)
+
+
+def rotary_width(mixer: Mixer) -> int:
+    """Return the values of a row of cosines, 0 without rotary positions."""
+    match mixer:
+        case Attention():
+            return mixer.head_dim
+        case LatentAttention():
+            return mixer.rotary_dim
+        case _:
+            return 0
 
 
 def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = None) -> EdgeTape:
@@ -135,7 +165,8 @@ def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may diff
     """Return what stands before the layers, recorded once for all equal ones."""
     tape = Tape(now.batch * now.queries, value_bytes)
     if not embeds:
-        return received(tape, width, windows, rotary, now)
+        # A later stage is sent hidden states; masks and tables are copied for each layer.
+        return edge(tape, [], [], tape.wide(width))
     kept = [tape.new(tape.tokens * INDEX_BYTES) for _ in range(INPUTS)]
     embedded = tape.wide(width)
     if style.embedding_scale:
@@ -145,21 +176,6 @@ def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may diff
     for head_dim in rotary:
         kept += tables(tape, style, head_dim)
     return edge(tape, kept + masks, masks)
-
-
-def received(
-    tape: Tape, width: int, windows: tuple[int, ...], rotary: tuple[int, ...], now: Pass
-) -> EdgeTape:
-    """Record what a later stage is sent: hidden states, and copies of masks and tables (Accelerate's hooks)."""
-    hidden = tape.wide(width)
-    kept = [tape.wide(head_dim) for head_dim in rotary for _ in ("cosine", "sine")]
-    masks = []
-    for window in windows:
-        scratch = Tape(tape.tokens, tape.value_bytes)
-        slots = list(mask_slots(scratch, window or None, now))
-        sizes = highest(scratch.steps)[1]
-        masks += [tape.new(sizes[slot]) for slot in slots]
-    return edge(tape, kept + masks, masks, hidden)
 
 
 def mask_slots(tape: Tape, window: int | None, now: Pass) -> Iterator[int]:
@@ -176,11 +192,7 @@ def mask_slots(tape: Tape, window: int | None, now: Pass) -> Iterator[int]:
 def rotary_widths(shard: Shard) -> tuple[int, ...]:
     """Return the head width of each table of rotary positions: kinds of layers may have their own."""
     kinds = {layer.attention.kind: layer.attention for layer in shard.layers}
-    widths = tuple(
-        mixer.head_dim if isinstance(mixer, Attention) else mixer.rotary_dim
-        for mixer in kinds.values()
-        if isinstance(mixer, Attention | LatentAttention)
-    )
+    widths = tuple(width for mixer in kinds.values() if (width := rotary_width(mixer)))
     return widths if shard.architecture.model_type.startswith(OWN_TABLES) else widths[:1]
 
 

@@ -21,7 +21,7 @@ from workshop_utils.models.architecture import (
 
 @dataclass(frozen=True, slots=True)
 class LayerTape:
-    """The steps of one layer, and the slots that live on: its ``output``, and K and V of the ``cache``.
+    """The steps of one layer, and the slots that live on: its ``output``, and K and V, the ``cache``.
 
     The first slots are K and V as they were, if there are any. ``most_bytes`` are alive at its fullest moment
     beyond those at its start; ``growth_bytes`` is what its cache has grown by at the end.
@@ -30,20 +30,30 @@ class LayerTape:
     steps: tuple[int, ...]
     output: Slot
     cache: tuple[Slot, ...]
+    cache_bytes: tuple[int, ...]
     most_bytes: int
     growth_bytes: int
     output_bytes: int
 
 
-def layer_tape(
-    layer: Layer, style: Style, width: int, value_bytes: int, now: Pass, cached_bytes: tuple[int, ...]
+def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
+    layer: Layer,
+    style: Style,
+    width: int,
+    value_bytes: int,
+    now: Pass,
+    cached_bytes: tuple[int, ...],
+    copied: tuple[int, ...] = (),
 ) -> LayerTape:
     """Record a layer on ``width`` values a token, after a cache of ``cached_bytes``.
+
+    ``copied`` are the bytes of what another device sends for this layer alone, such as its mask.
 
     Its input belongs to the caller, who frees it afterwards.
     """
     tape = Tape(now.batch * now.queries, value_bytes, slots=len(cached_bytes))
     cached = tuple(range(len(cached_bytes)))
+    sent = [tape.new(size) for size in copied]
     normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
     mixed, cache, scores = mixed_tokens(tape, layer.attention, style, width, now, cached)
     mixed = after(tape, style, width, mixed, normed)
@@ -51,9 +61,18 @@ def layer_tape(
     output = feed_forward(tape, layer, style, width, now, between)
     if scores != NO_TENSOR:
         tape.free(scores)
+    tape.free(*sent)
     most, sizes = highest(tape.steps, cached_bytes)
-    growth = sum(sizes[slot] for slot in cache) - sum(cached_bytes)
-    return LayerTape(tuple(tape.steps), output, cache, most, growth, sizes[output])
+    after_bytes = tuple(sizes[slot] for slot in cache)
+    return LayerTape(
+        steps=tuple(tape.steps),
+        output=output,
+        cache=cache,
+        cache_bytes=after_bytes,
+        most_bytes=most,
+        growth_bytes=sum(after_bytes) - sum(cached_bytes),
+        output_bytes=sizes[output],
+    )
 
 
 def mixed_tokens(
