@@ -76,7 +76,9 @@ def test_a_twin_has_the_buffers_norms_and_ties_of_the_model_built_the_usual_way(
             assert torch.equal(weight, usual_weight), key
         elif weight.dim() > 1:
             spread = usual_weight.float().std().item()
-            assert weight.float().std().item() == pytest.approx(spread, rel=0.1), key
+            # Five standard errors of a sample's spread: a small router has few weights.
+            within = max(0.1, 5 / (2 * weight.numel()) ** 0.5)
+            assert weight.float().std().item() == pytest.approx(spread, rel=within), key
     tied = twin.get_output_embeddings().weight is twin.get_input_embeddings().weight
     assert tied == twin.config.get_text_config().tie_word_embeddings
     answer = twin.generate(input_ids=torch.ones(1, 5, dtype=torch.long), max_new_tokens=2, min_new_tokens=2)

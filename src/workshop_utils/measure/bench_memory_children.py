@@ -118,6 +118,11 @@ def child_environment(device: str) -> dict[str, str]:
     return {**os.environ, **hidden, **quiet}
 
 
+def spare_processes() -> int:
+    """Return how many more children than one may get ready meanwhile: each takes a core and about 1.5 GB."""
+    return min(3, max(0, (os.cpu_count() or 1) // 4 - 1))
+
+
 def run_cases(
     cases: Sequence[MemoryCase], device: str, limit_seconds: float, worker: Sequence[str] = ()
 ) -> Iterator[CaseResult]:
@@ -130,7 +135,7 @@ def run_cases(
         folder = Path(name)
         try:
             for index, _ in enumerate(cases):
-                for upcoming in range(len(children), min(index + 2, len(cases))):
+                for upcoming in range(len(children), min(index + 2 + spare_processes(), len(cases))):
                     children.append(Child(cases[upcoming], device, folder / str(upcoming), worker))
                 yield children[index].measure(limit_seconds)
                 children[index].end()

@@ -88,10 +88,9 @@ def materialise(skeleton: Any, devices: Sequence[str]) -> Any:
     # Before: tying makes one parameter of two, which then gets one storage.
     skeleton.tie_weights()
     reserve_at_once(skeleton, stages)
+    storage: dict[int, Any] = {}
     for name, device in stages.items():
-        (skeleton.get_submodule(name) if name else skeleton).to_empty(device=device)
-    # to_empty() makes new parameters, so that the two are apart again.
-    skeleton.tie_weights()
+        give_storage(skeleton.get_submodule(name) if name else skeleton, device, storage)
     floating = {name: buffer for name, buffer in skeleton.named_buffers() if buffer.is_floating_point()}
     for buffer in floating.values():
         buffer.fill_(float("nan"))
@@ -104,6 +103,28 @@ def materialise(skeleton: Any, devices: Sequence[str]) -> Any:
             "there is no twin of this family yet, choose another model."
         )
     return place_on(skeleton, stages)
+
+
+def give_storage(module: Any, device: str, storage: dict[int, Any]) -> None:
+    """Give every tensor of a module its place on the device, a tied one once.
+
+    ``Module.to_empty`` makes a tied parameter twice, and the spare one leaves a hole that a model loaded by
+    ``from_pretrained`` does not have.
+    """
+    import torch
+
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is None or tensor.device.type != "meta":
+                    continue
+                if id(tensor) not in storage:
+                    empty = torch.empty_like(tensor, device=device)
+                    is_parameter = isinstance(tensor, torch.nn.Parameter)
+                    new = torch.nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+                    # The old one is kept, so that its id stays its own.
+                    storage[id(tensor)] = (tensor, new)
+                held[name] = storage[id(tensor)][1]
 
 
 def reserve_at_once(skeleton: Any, stages: Mapping[str, str]) -> None:

@@ -1,9 +1,10 @@
 """PyTorch's caching allocator, simulated: which segments it asks of the driver for a sequence of tensors.
 
-What a process holds is what the allocator has reserved, 1 to 30 % more than its tensors need: freed memory
+What a process holds is what the allocator has reserved, 1 to 40 % more than its tensors need: freed memory
 stays in segments that later, differently sized tensors do not fit. The rules are deterministic, so the same
 sequence gives the same reserve here and on a GPU. Source: c10/cuda/CUDACachingAllocator.cpp of torch 2.11
-(``round_size``, ``get_pool``, ``get_allocation_size``, ``get_free_block``, ``should_split``, ``try_merge_blocks``).
+(``round_size``, ``get_pool``, ``get_allocation_size``, ``get_free_block``, ``should_split``, ``try_merge_blocks``,
+``release_cached_blocks``).
 """
 
 from bisect import bisect_left, insort
@@ -17,6 +18,13 @@ SMALL_SEGMENT = 2 * MIB  # kSmallBuffer
 LARGE_SEGMENT = 20 * MIB  # kLargeBuffer: what tensors of 1 to 10 MiB are cut from
 WHOLE_SEGMENT_FROM = 10 * MIB  # kMinLargeAlloc
 SEGMENT_MULTIPLE = 2 * MIB  # kRoundLarge
+# The highest address; later segments get lower ones, as the driver gives them to a fresh process. That only
+# decides which of two free blocks of one size comes first.
+TOP = 1 << 47
+
+
+class OutOfMemoryError(Exception):
+    """The GPU has no room for a segment, even after all that is free was given back."""
 
 
 class Block:
@@ -33,8 +41,16 @@ class Block:
         self.after: Block | None = None
 
 
-class OutOfMemoryError(Exception):
-    """The GPU has no room for a segment, even after all that is free was given back."""
+class Pool:
+    """The free blocks of one pool, smallest first, then lowest address, as the allocator has them."""
+
+    __slots__ = ("blocks", "keys", "least_rest")
+
+    def __init__(self, least_rest: int) -> None:
+        # Size and address in one number: sorting numbers is quicker than sorting pairs.
+        self.keys: list[int] = []
+        self.blocks: dict[int, Block] = {}
+        self.least_rest = least_rest
 
 
 class Allocator:
@@ -44,56 +60,68 @@ class Allocator:
     """
 
     __slots__ = (
-        "_large", "_next_place", "_small", "allocated", "limit", "peak_allocated", "peak_reserved", "reserved",
+        "_large", "_place", "_small", "allocated", "limit", "peak_allocated", "peak_reserved", "reserved",
     )  # fmt: skip
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        # Free blocks as (size, place, block), smallest first, then lowest address, as the allocator has them.
-        self._small: list[tuple[int, int, Block]] = []
-        self._large: list[tuple[int, int, Block]] = []
-        self._next_place = 0
+        self._small = Pool(SMALLEST)
+        self._large = Pool(SMALL + 1)
+        self._place = TOP
         self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
 
     def take(self, size: int) -> Block:
         """Return a block for a tensor of ``size`` bytes: the smallest free one that holds it, or a new one."""
         size = -(-max(size, 1) // SMALLEST) * SMALLEST
-        small = size <= SMALL
-        free = self._small if small else self._large
-        index = bisect_left(free, (size,))
-        if index < len(free):
-            block = free.pop(index)[2]
+        pool = self._small if size <= SMALL else self._large
+        keys = pool.keys
+        index = bisect_left(keys, size * TOP)
+        if index < len(keys):
+            block = pool.blocks.pop(keys.pop(index))
             block.free = False
         else:
             block = self._new_segment(size)
-        rest = block.size - size
-        if rest >= SMALLEST if small else rest > SMALL:
-            self._split(block, size, free)
+        rest_size = block.size - size
+        if rest_size >= pool.least_rest:
+            rest = Block(rest_size, block.place + size, block.small)
+            block.size = size
+            rest.free = True
+            rest.before, rest.after = block, block.after
+            if rest.after is not None:
+                rest.after.before = rest
+            block.after = rest
+            key = rest_size * TOP + rest.place
+            insort(keys, key)
+            pool.blocks[key] = rest
         self.allocated += block.size
-        if self.allocated > self.peak_allocated:
-            self.peak_allocated = self.allocated
+        self.peak_allocated = max(self.peak_allocated, self.allocated)
         return block
 
     def give(self, block: Block) -> None:
         """Take a block back and join it with free neighbours."""
         self.allocated -= block.size
-        free = self._small if block.small else self._large
+        pool = self._small if block.small else self._large
+        keys, blocks = pool.keys, pool.blocks
         before, after = block.before, block.after
         if before is not None and before.free:
-            self._remove(before, free)
+            key = before.size * TOP + before.place
+            del keys[bisect_left(keys, key)], blocks[key]
             before.size += block.size
             before.after = after
             if after is not None:
                 after.before = before
             block = before
         if after is not None and after.free:
-            self._remove(after, free)
+            key = after.size * TOP + after.place
+            del keys[bisect_left(keys, key)], blocks[key]
             block.size += after.size
             block.after = after.after
             if block.after is not None:
                 block.after.before = block
         block.free = True
-        insort(free, (block.size, block.place, block))
+        key = block.size * TOP + block.place
+        insort(keys, key)
+        blocks[key] = block
 
     def run(self, steps: Sequence[int], blocks: list[Block | None]) -> list[Block | None]:
         """Run a tape's steps: take a block for each size, give back slot ``n`` for each ``~n``.
@@ -127,33 +155,15 @@ class Allocator:
             self._give_back_segments()
             if self.reserved + whole > self.limit:
                 raise OutOfMemoryError
-        # Later segments have lower addresses, as the driver gives them to a fresh process. That only decides
-        # which of two free blocks of one size comes first.
-        self._next_place -= whole
-        block = Block(whole, self._next_place, size <= SMALL)
+        self._place -= whole
         self.reserved += whole
-        if self.reserved > self.peak_reserved:
-            self.peak_reserved = self.reserved
-        return block
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
+        return Block(whole, self._place, size <= SMALL)
 
     def _give_back_segments(self) -> None:
-        """Give every segment that is free as a whole back to the driver (``release_cached_blocks``)."""
-        for free in (self._small, self._large):
-            split = [entry for entry in free if entry[2].before or entry[2].after]
-            self.reserved -= sum(entry[0] for entry in free) - sum(entry[0] for entry in split)
-            free[:] = split
-
-    def _split(self, block: Block, size: int, free: list[tuple[int, int, Block]]) -> None:
-        """Keep the first ``size`` bytes of a block and put the rest into the pool."""
-        rest = Block(block.size - size, block.place + size, block.small)
-        block.size = size
-        rest.free = True
-        rest.before, rest.after = block, block.after
-        if rest.after is not None:
-            rest.after.before = rest
-        block.after = rest
-        insort(free, (rest.size, rest.place, rest))
-
-    @staticmethod
-    def _remove(block: Block, free: list[tuple[int, int, Block]]) -> None:
-        del free[bisect_left(free, (block.size, block.place))]
+        """Give every segment that is free as a whole back to the driver."""
+        for pool in (self._small, self._large):
+            whole = [key for key, block in pool.blocks.items() if not (block.before or block.after)]
+            for key in whole:
+                self.reserved -= pool.blocks.pop(key).size
+                del pool.keys[bisect_left(pool.keys, key)]

@@ -1,6 +1,6 @@
 """Attention of one layer: projections, norms and rotation of Q and K, the cache, the scores."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.memory.tensors.masks import additive_bytes
 from workshop_utils.memory.tensors.norms import norm
@@ -14,8 +14,7 @@ WIDEST_GROUPED_HEAD = 256
 NO_TENSOR: Slot = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """One forward pass: ``batch`` sequences of ``queries`` new tokens each, after ``past`` cached ones.
 
     ``masked``: layers of this kind get an explicit mask. ``reserved``: tokens of a static cache, None for a
@@ -145,7 +144,7 @@ def updated(tape: Tape, mixer: Attention, now: Pass, cached: tuple[Slot, ...]) -
 
 
 def sdpa(tape: Tape, mixer: Attention, now: Pass) -> tuple[Slot, Slot]:
-    """torch's fused kernels: no scores in memory, but K and V of every head and the mask where one is given."""
+    """Torch's fused kernels: no scores in memory, but K and V of every head and the mask where one is given."""
     repeated = repeated_cache(tape, mixer, now) if now.masked or mixer.head_dim > WIDEST_GROUPED_HEAD else ()
     mask = ()
     if now.masked:

@@ -1,8 +1,8 @@
 """A forward pass of a stage as tapes: what stands before the layers, the layers, the norm and the logits."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
@@ -11,7 +11,7 @@ from workshop_utils.memory.tensors.masks import additive, causal_mask, sliding_m
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.rotary import tables
 from workshop_utils.memory.tensors.style import Style, style_of
-from workshop_utils.memory.tensors.tape import Tape, highest
+from workshop_utils.memory.tensors.tape import Tape, highest, without_small_passing
 from workshop_utils.models.architecture import Attention, LatentAttention, Layer, Mixer
 
 # ids, attention mask, positions and one of them twice: integers of 8 bytes a token.
@@ -20,8 +20,7 @@ INPUTS, INDEX_BYTES = 4, 8
 OWN_TABLES = ("gemma3", "gemma4")
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeTape:
+class EdgeTape(NamedTuple):
     """What stands before or after the layers; ``kept`` slots live on, ``mask_bytes`` of them are masks.
 
     ``hidden``: the slot of what a later stage gets from the one before, until its first layer is done.
@@ -36,12 +35,15 @@ class EdgeTape:
     hidden_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """All tapes of one pass, in order; ``norm`` and ``logits`` only where the stage has the model's end."""
+class Forward(NamedTuple):
+    """All tapes of one pass, in order; ``norm`` and ``logits`` only where the stage has the model's end.
+
+    ``kinds`` are the tapes of distinct layers; ``order`` says of each layer which one it is.
+    """
 
     opening: EdgeTape
-    layers: tuple[LayerTape, ...]
+    kinds: tuple[LayerTape, ...]
+    order: tuple[int, ...]
     norm: EdgeTape | None
     logits: EdgeTape | None
 
@@ -49,29 +51,43 @@ class Forward:
 def forwards(shard: Shard, passes: tuple[Pass, ...], value_bytes: int) -> Iterator[Forward]:
     """Yield the tapes of each pass of a stage; the cache that one leaves is where the next begins."""
     style, width = style_of(shard.architecture.model_type), shard.hidden_size
-    cached: tuple[tuple[int, ...], ...] = ((),) * len(shard.layers)
+    layers, order = distinct_layers(shard)
+    cached: tuple[tuple[int, ...], ...] = ((),) * len(layers)
     for now in passes:
-        layers = tuple(
+        kinds = tuple(
             recorded_layer(
-                layer, style, width, value_bytes, pass_of(layer, now), before, copies(shard, layer, now, value_bytes)
+                layer,
+                style,
+                width,
+                value_bytes,
+                pass_of(layer, now),
+                before,
+                copies(shard, layer, now, value_bytes),
             )
-            for layer, before in zip(shard.layers, cached, strict=True)
+            for layer, before in zip(layers, cached, strict=True)
         )
-        cached = tuple(tape.cache_bytes for tape in layers)
+        cached = tuple(tape.cache_bytes for tape in kinds)
         tokens, ends = now.batch * now.queries, shard.final_norm
         yield Forward(
             opening=opening_tape(shard, style, now, value_bytes),
-            layers=layers,
+            kinds=kinds,
+            order=order,
             norm=norm_tape(style, width, tokens, value_bytes) if ends else None,
             logits=logits_tape(shard.architecture.vocabulary_size, now.batch, value_bytes) if ends else None,
         )
 
 
+@lru_cache(maxsize=1024)
+def distinct_layers(shard: Shard) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """Return the distinct layers of a stage, and of each of its layers which one it is."""
+    kinds = {layer: number for number, layer in enumerate(dict.fromkeys(shard.layers))}
+    return tuple(kinds), tuple(kinds[layer] for layer in shard.layers)
+
+
 def pass_of(layer: Layer, now: Pass) -> Pass:
     """Return the pass as this layer sees it: with a mask where its attention cannot do without."""
-    if now.implementation != "sdpa":
-        return replace(now, masked=False)
-    return replace(now, masked=now.masked or needs_mask(layer.attention.window, now))
+    masked = now.implementation == "sdpa" and (now.masked or needs_mask(layer.attention.window, now))
+    return now if masked == now.masked else now._replace(masked=masked)
 
 
 def needs_mask(window: int | None, now: Pass) -> bool:
@@ -81,9 +97,7 @@ def needs_mask(window: int | None, now: Pass) -> bool:
     """
     later_chunk = now.queries > 1 and now.past > 0
     return (
-        (window is not None and now.keys(window) >= window)
-        or later_chunk
-        or bool(now.reserved and now.past)
+        (window is not None and now.keys(window) >= window) or later_chunk or bool(now.reserved and now.past)
     )
 
 
@@ -136,7 +150,7 @@ def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = Non
     return EdgeTape(
         hidden=hidden,
         hidden_bytes=0 if hidden is None else sizes[hidden],
-        steps=tuple(tape.steps),
+        steps=without_small_passing(tape.steps, 0),
         kept=tuple(kept),
         most_bytes=most,
         kept_bytes=sum(sizes[slot] for slot in kept),

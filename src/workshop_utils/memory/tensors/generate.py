@@ -1,17 +1,16 @@
 """``generate()`` from the first weight to the last token: its fullest moments, and what gets reserved."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from workshop_utils.memory.allocator import Allocator, Block, OutOfMemoryError
+from workshop_utils.memory.allocator import SMALL_SEGMENT, Allocator, Block, OutOfMemoryError
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.forward import Forward, forwards
 from workshop_utils.memory.tensors.live import Moment, fullest
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """``batch`` prompts of ``prompt`` tokens, then ``new`` tokens each.
 
     ``static``: the cache has room for all tokens from the start. ``padded``: prompts of unequal length.
@@ -43,8 +42,7 @@ class Generation:
         return Pass(self.batch, queries, past, self.implementation, self.padded, reserved)
 
 
-@dataclass(frozen=True, slots=True)
-class Peaks:
+class Peaks(NamedTuple):
     """The fullest moments of one stage, weights aside."""
 
     prefill: Moment
@@ -77,11 +75,11 @@ def reserved_bytes(
     """Return what the allocator has reserved at most, None where even giving back what is free is not enough.
 
     ``loaded`` are the bytes that stand there before the first pass: weights, which transformers loads into
-    one piece, and workspaces of libraries. ``limit`` is what the GPU has for the allocator.
+    one piece, and workspaces of libraries; small passing tensors get one segment. ``limit`` is what the GPU has for the allocator.
     """
     allocator = Allocator(limit)
     try:
-        for size in loaded:
+        for size in (*loaded, SMALL_SEGMENT):
             allocator.take(size)
         cache: list[list[Block | None]] = [[] for _ in shard.layers]
         for forward in forwards(shard, generation.prefill() + generation.decoding(), value_bytes):
@@ -96,7 +94,8 @@ def play(allocator: Allocator, forward: Forward, cache: list[list[Block | None]]
     blocks = allocator.run(forward.opening.steps, [])
     kept = [blocks[slot] for slot in forward.opening.kept]
     hidden = None if forward.opening.hidden is None else blocks[forward.opening.hidden]
-    for number, tape in enumerate(forward.layers):
+    for number, kind in enumerate(forward.order):
+        tape = forward.kinds[kind]
         blocks = allocator.run(tape.steps, cache[number])
         cache[number] = [blocks[slot] for slot in tape.cache]
         allocator.give_all([hidden])

@@ -1,13 +1,13 @@
 """One decoder layer: attention and MLP, each with its norms and the sum with what came in."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.memory.tensors.attention import NO_TENSOR, Pass, attention
 from workshop_utils.memory.tensors.feed_forward import gathered, grouped, mlp, router, sparse
 from workshop_utils.memory.tensors.latent import latent_attention
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.style import Style
-from workshop_utils.memory.tensors.tape import Slot, Tape, highest
+from workshop_utils.memory.tensors.tape import Slot, Tape, highest, without_small_passing
 from workshop_utils.models.architecture import (
     Attention,
     ConstantState,
@@ -19,8 +19,7 @@ from workshop_utils.models.architecture import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LayerTape:
+class LayerTape(NamedTuple):
     """The steps of one layer, and the slots that live on: its ``output``, and K and V, the ``cache``.
 
     The first slots are K and V as they were, if there are any. ``most_bytes`` are alive at its fullest moment
@@ -65,7 +64,7 @@ def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
     most, sizes = highest(tape.steps, cached_bytes)
     after_bytes = tuple(sizes[slot] for slot in cache)
     return LayerTape(
-        steps=tuple(tape.steps),
+        steps=without_small_passing(tape.steps, len(cached_bytes)),
         output=output,
         cache=cache,
         cache_bytes=after_bytes,

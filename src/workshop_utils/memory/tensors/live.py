@@ -1,13 +1,12 @@
 """The fullest moment of a pass: a sum of the tensors alive, before any allocator."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.memory.tensors.forward import Forward
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """Bytes alive beside the weights at one moment of a pass.
 
     ``cache``: K and V as they stand then. ``masks`` and ``beside`` (inputs, embedding, rotary tables, the
@@ -32,11 +31,17 @@ def fullest(forward: Forward, cached_before: int) -> tuple[Moment, int]:
     cache, hidden, found = cached_before, opening.hidden_bytes, []
     lasting = opening.kept_bytes - opening.mask_bytes
     found.append(Moment(cache, 0, 0, opening.most_bytes, None))
-    for number, tape in enumerate(forward.layers):
+    best, most = 0, -1
+    for number, kind in enumerate(forward.order):
+        tape = forward.kinds[kind]
         cache += tape.growth_bytes
-        inside = tape.most_bytes - tape.growth_bytes
-        found.append(Moment(cache, opening.mask_bytes, lasting + hidden, inside, number))
+        alive = cache + hidden + tape.most_bytes - tape.growth_bytes
+        if alive > most:
+            best, most = number, alive
+            at_best = (cache, lasting + hidden, tape.most_bytes - tape.growth_bytes)
         hidden = tape.output_bytes
+    if forward.order:
+        found.append(Moment(at_best[0], opening.mask_bytes, at_best[1], at_best[2], best))
     found += ends(forward, cache, lasting + hidden)
     return max(found, key=lambda moment: moment.bytes), cache
 

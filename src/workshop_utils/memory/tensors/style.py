@@ -4,12 +4,10 @@ Read from ``models/*/modeling_*.py``. A type that is not listed computes as Llam
 assumed.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """``norm``: llama multiplies by the weight after going back to bfloat16, gemma and olmo before it.
 
     ``norm_first``: the layer's input is normed. ``norm_last``: so is what attention and MLP add.
@@ -48,10 +46,20 @@ STYLES = {
     "gemma3": GEMMA,
     "gemma3_text": GEMMA,
     "gemma4": Style(
-        norm="gemma", norm_last=True, embedding_scale=True, rotary="single", value_norm=True, single_routing=True
+        norm="gemma",
+        norm_last=True,
+        embedding_scale=True,
+        rotary="single",
+        value_norm=True,
+        single_routing=True,
     ),
     "gemma4_text": Style(
-        norm="gemma", norm_last=True, embedding_scale=True, rotary="single", value_norm=True, single_routing=True
+        norm="gemma",
+        norm_last=True,
+        embedding_scale=True,
+        rotary="single",
+        value_norm=True,
+        single_routing=True,
     ),
     "deepseek_v2": Style(rotary="complex", single_routing=True),
     "deepseek_v3": Style(rotary="complex", single_routing=True),

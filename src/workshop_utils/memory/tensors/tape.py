@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workshop_utils.memory.allocator import SMALLEST
+from workshop_utils.memory.allocator import SMALL, SMALLEST
 
 Slot = int
 
@@ -55,8 +55,28 @@ def highest(steps: Sequence[int], sizes: Sequence[int] = ()) -> tuple[int, list[
         if step >= 0:
             all_sizes.append(step)
             live += step
-            if live > most:
-                most = live
+            most = max(most, live)
         else:
             live -= all_sizes[~step]
     return most, all_sizes
+
+
+def without_small_passing(steps: Sequence[int], first_slots: int) -> tuple[int, ...]:
+    """Return the steps without small tensors that end where they began: they share a few segments of 2 MiB.
+
+    Slots keep their numbers; a tensor that is left out becomes one of nothing.
+    """
+    ended = {~step for step in steps if step < 0}
+    kept, slot = [], first_slots
+    passing: set[int] = set()
+    for step in steps:
+        if step >= 0:
+            if step <= SMALL and slot in ended:
+                passing.add(slot)
+                kept.append(0)
+            else:
+                kept.append(step)
+            slot += 1
+        elif ~step not in passing:
+            kept.append(step)
+    return tuple(kept)
