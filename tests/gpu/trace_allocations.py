@@ -1,9 +1,9 @@
 """Record what torch's allocator does while a few layers of a model generate: ``python … CASES.jsonl FOLDER``.
 
-Each case is one JSON object a line: model, layers, tokens, batch, attention, cache, new, padding. Written:
-one JSON file a case, its settings and results, and ``steps``: every tensor of weights and generation in
-order, a positive number for one of so many bytes in the next slot, ``~slot`` for its end. The order in which
-``memory/tensors`` makes tensors, and the simulated allocator, are held against these.
+Each case is one JSON object a line: model, layers, tokens, batch, attention, cache, new, padding, gpus.
+Written: one JSON file a case and GPU, its settings and results, and ``steps``: every tensor of weights and
+generation in order, a positive number for one of so many bytes in the next slot, ``~slot`` for its end. The
+order in which ``memory/tensors`` makes tensors, and the simulated allocator, are held against these.
 """
 
 import json
@@ -18,7 +18,7 @@ import transformers
 from workshop_utils.measure.provenance import hardware_name
 from workshop_utils.measure.shape_twin import build_twin
 
-DEFAULTS = {"batch": 1, "attention": "sdpa", "cache": "dynamic", "new": 4, "padding": 0}
+DEFAULTS = {"batch": 1, "attention": "sdpa", "cache": "dynamic", "new": 4, "padding": 0, "gpus": 1}
 
 
 def main(cases: str, folder: str) -> int:
@@ -28,9 +28,11 @@ def main(cases: str, folder: str) -> int:
         case = DEFAULTS | json.loads(line)
         started = time.monotonic()
         try:
-            result = trace(case)
-            (out / f"{number:02d}-{case['model']}.json").write_text(json.dumps(result), encoding="utf-8")
-            print(f"{case}: {len(result['steps'])} steps, {time.monotonic() - started:.1f} s", flush=True)
+            for rank, result in enumerate(trace(case)):
+                file = out / f"{number:02d}-{case['model']}-{rank}.json"
+                file.write_text(json.dumps(result), encoding="utf-8")
+                print(f"{case}: {len(result['steps'])} steps", flush=True)
+            print(f"{time.monotonic() - started:.1f} s", flush=True)
         except Exception as error:
             traceback.print_exc(limit=3)
             print(f"{case}: FAILED {str(error)[:300]}", flush=True)
@@ -40,15 +42,18 @@ def main(cases: str, folder: str) -> int:
     return 0
 
 
-def trace(case: dict) -> dict:
-    """Run one case and return its settings, results and steps."""
+def trace(case: dict) -> list[dict]:
+    """Run one case and return its settings, results and steps, one a GPU."""
     torch.cuda.memory._record_memory_history(max_entries=2_000_000, context=None)
     model = build_twin(
-        case["model"], devices=("cuda:0",), attention=case["attention"], layers=case["layers"]
+        case["model"],
+        devices=tuple(f"cuda:{index}" for index in range(case["gpus"])),
+        attention=case["attention"],
+        layers=case["layers"],
     )
     model.generation_config.eos_token_id = None
     vocabulary = model.config.get_text_config().vocab_size
-    loaded = torch.cuda.memory_allocated()
+    loaded = [torch.cuda.memory_allocated(index) for index in range(case["gpus"])]
     ids = torch.randint(0, vocabulary, (case["batch"], case["tokens"]), device="cuda:0")
     mask = torch.ones_like(ids)
     if case["padding"]:
@@ -59,15 +64,21 @@ def trace(case: dict) -> dict:
         disable_compile=True, **options,
     )  # fmt: skip
     torch.cuda.synchronize()
-    events = torch.cuda.memory._snapshot()["device_traces"][0]
-    result = {
-        **case, "loaded": loaded, "peak": torch.cuda.max_memory_allocated(),
-        "reserved": torch.cuda.max_memory_reserved(), "hardware": hardware_name(),
+    traces = torch.cuda.memory._snapshot()["device_traces"]
+    shared = {
+        "hardware": hardware_name(), "date": time.strftime("%Y-%m-%d"),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
+    results = [
+        {
+            **case, **shared, "rank": index, "loaded": loaded[index],
+            "peak": torch.cuda.max_memory_allocated(index),
+            "reserved": torch.cuda.max_memory_reserved(index), "steps": steps(traces[index]),
+        }
+        for index in range(case["gpus"])
+    ]  # fmt: skip
     del model
-    return {**result, "steps": steps(events)}
+    return results
 
 
 def steps(events: list[dict]) -> list[int]:

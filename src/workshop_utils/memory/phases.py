@@ -9,7 +9,7 @@ from workshop_utils.memory.gpu_estimate import GpuEstimate, Reserve
 from workshop_utils.memory.kv_cache import kv_cache_terms
 from workshop_utils.memory.matrices import layer_matrices
 from workshop_utils.memory.precisions import find_precision
-from workshop_utils.memory.process import cublas_term, process_term
+from workshop_utils.memory.process import cublas_term, nccl_terms, process_term
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.generate import Generation, Peaks, peaks, reserved_bytes
 from workshop_utils.memory.tensors.style import style_of
@@ -41,19 +41,21 @@ def shared_estimate(shard: Shard, workload: Workload, gpu: Gpu | None) -> GpuEst
     weights = weight_terms(shard, workload.dtype)
     cache = kv_cache_terms(shard, workload.tokens, workload.batch, workload.kv_dtype)
     moment = moment_terms(found, total(cache), shard, workload, certainty)
-    fixed = (*weights, *unpacked_terms(shard, workload), cublas_term(gpu))
-    outside = process_term(gpu)
+    beside = unpacked_terms(shard, workload)
+    products = cublas_term(gpu)
+    outside = (process_term(gpu), *nccl_terms(workload.tensor_parallel))
     # A cache in fewer bits stands in for the one that was computed with.
     shift = total(cache) + total(moment) - found.fullest.bytes
-    loaded = (max(0, total(weights) + shift), *(term.bytes for term in fixed[len(weights) :]))
+    lasting = total((*weights, *beside, products)) + shift
+    loaded = (max(0, total(weights) + shift), *(term.bytes for term in beside))
     return GpuEstimate(
         rank=0,
-        needed=(*weights, *cache, *moment, *fixed[len(weights) :], outside),
-        prefill_peak_bytes=total(fixed) + found.prefill.bytes + shift,
-        decode_peak_bytes=total(fixed) + found.decode.bytes + shift if found.decode else None,
+        needed=(*weights, *cache, *moment, *beside, products, *outside),
+        prefill_peak_bytes=lasting + found.prefill.bytes,
+        decode_peak_bytes=lasting + found.decode.bytes if found.decode else None,
         reserve=Reserve(
-            simulate=partial(reserved_bytes, shard, generation, value_bytes, loaded),
-            limit_bytes=gpu.usable_bytes - outside.bytes if gpu else None,
+            simulate=partial(reserved_bytes, shard, generation, value_bytes, loaded, products.bytes),
+            limit_bytes=gpu.usable_bytes - total(outside) if gpu else None,
             source=ALLOCATOR,
             certainty=certainty,
         ),
@@ -93,7 +95,11 @@ def moment_terms(
     else:
         extra, words = moment.cache // max(1, len(shard.layers)), UNPACKED_LAYER
     inside = moment.inside + min(0, extra)
-    where = "before or after the layers" if moment.layer is None else f"in layer {shard.first_layer + moment.layer}"
+    where = (
+        "before or after the layers"
+        if moment.layer is None
+        else f"in layer {shard.first_layer + moment.layer}"
+    )
     rows = (
         ("cache beyond what is kept", max(0, extra), words),
         ("activations: attention mask", moment.masks, mask_words(workload)),
@@ -101,14 +107,14 @@ def moment_terms(
         (f"activations: {phase}, {where}", max(0, inside), INSIDE),
     )
     return tuple(
-        Term(name, "activations", size, formula, SOURCE, certainty) for name, size, formula in rows if size > 0
+        Term(name, "activations", size, formula, SOURCE, certainty)
+        for name, size, formula in rows
+        if size > 0
     )
 
 
 KEPT_AS_COMPUTED = ("bfloat16", "float16", "float32")
-BEYOND = (
-    "K and V of the whole prompt that sliding layers hold until the next token, or a static cache's room"
-)
+BEYOND = "K and V of the whole prompt that sliding layers hold until the next token, or a static cache's room"
 UNPACKED_LAYER = "K and V of one layer in 16 bits while it is at work"
 KEPT = "tokens × (4 integers, embedding, cosines and sines, the layer's input)"
 INSIDE = "all tensors that are alive at the fullest moment, from the order in which they are made and freed"
@@ -133,7 +139,16 @@ def unpacked_terms(shard: Shard, workload: Workload) -> tuple[Term, ...]:
     ]
     size = 2 * max((matrix.rows * matrix.columns for matrix in matrices), default=0)
     formula = "the largest matrix in 16 bits, while it is multiplied with"
-    return (Term("one matrix unpacked", "activations", size, formula, find_precision(workload.dtype).source, "assumed"),)
+    return (
+        Term(
+            "one matrix unpacked",
+            "activations",
+            size,
+            formula,
+            find_precision(workload.dtype).source,
+            "assumed",
+        ),
+    )
 
 
 def certainty_of(shard: Shard, workload: Workload) -> Certainty:

@@ -34,6 +34,15 @@ def process_term(gpu: Gpu | None) -> Term:
     )
 
 
+def nccl_terms(tensor_parallel: int) -> tuple[Term, ...]:
+    """Return what NCCL takes on each GPU once several tensor ranks speak to one another."""
+    if tensor_parallel == 1:
+        return ()
+    measured = constants()["nccl"]
+    formula = "channels and buffers of one communicator, before any tensor is sent"
+    return (Term("NCCL", "process", measured["bytes"], formula, measured["source"], "assumed"),)
+
+
 def cublas_bytes(gpu: Gpu | None) -> int:
     """Return the workspace of cuBLAS on this kind of GPU."""
     kib = constants()["cublas"]["kib"]

@@ -38,24 +38,31 @@ class EdgeTape(NamedTuple):
 class Forward(NamedTuple):
     """All tapes of one pass, in order; ``norm`` and ``logits`` only where the stage has the model's end.
 
-    ``kinds`` are the tapes of distinct layers; ``order`` says of each layer which one it is.
+    ``kinds`` are the tapes of distinct layers; ``order`` says of each layer which one it is. ``first`` is the
+    first layer where it differs: on a later stage, by the workspace of the first matrix product.
     """
 
     opening: EdgeTape
+    first: LayerTape | None
     kinds: tuple[LayerTape, ...]
     order: tuple[int, ...]
     norm: EdgeTape | None
     logits: EdgeTape | None
 
 
-def forwards(shard: Shard, passes: tuple[Pass, ...], value_bytes: int) -> Iterator[Forward]:
-    """Yield the tapes of each pass of a stage; the cache that one leaves is where the next begins."""
+def forwards(
+    shard: Shard, passes: tuple[Pass, ...], value_bytes: int, workspace: int = 0
+) -> Iterator[Forward]:
+    """Yield the tapes of each pass of a stage; the cache that one leaves is where the next begins.
+
+    ``workspace`` are the bytes that come with the first matrix product; 0 where they are counted elsewhere.
+    """
     style, width = style_of(shard.architecture.model_type), shard.hidden_size
     layers, order = distinct_layers(shard)
     cached: tuple[tuple[int, ...], ...] = ((),) * len(layers)
     for now in passes:
-        kinds = tuple(
-            recorded_layer(
+        arguments = [
+            (
                 layer,
                 style,
                 width,
@@ -65,16 +72,21 @@ def forwards(shard: Shard, passes: tuple[Pass, ...], value_bytes: int) -> Iterat
                 copies(shard, layer, now, value_bytes),
             )
             for layer, before in zip(layers, cached, strict=True)
-        )
+        ]
+        kinds = tuple(recorded_layer(*each) for each in arguments)
+        later = workspace and shard.stage > 0
+        first = recorded_layer(*arguments[order[0]], workspace) if later else None
         cached = tuple(tape.cache_bytes for tape in kinds)
         tokens, ends = now.batch * now.queries, shard.final_norm
         yield Forward(
-            opening=opening_tape(shard, style, now, value_bytes),
+            opening=opening_tape(shard, style, now, value_bytes, workspace),
+            first=first,
             kinds=kinds,
             order=order,
             norm=norm_tape(style, width, tokens, value_bytes) if ends else None,
             logits=logits_tape(shard.architecture.vocabulary_size, now.batch, value_bytes) if ends else None,
         )
+        workspace = 0
 
 
 @lru_cache(maxsize=1024)
@@ -110,9 +122,10 @@ def recorded_layer(  # noqa: PLR0913, PLR0917 - all that two layers may differ i
     now: Pass,
     before: tuple[int, ...],
     copied: tuple[int, ...],
+    workspace: int = 0,
 ) -> LayerTape:
     """Return the tape of a layer, recorded once for all equal ones."""
-    return layer_tape(layer, style, width, value_bytes, now, before, copied)
+    return layer_tape(layer, style, width, value_bytes, now, before, copied, workspace)
 
 
 def copies(shard: Shard, layer: Layer, now: Pass, value_bytes: int) -> tuple[int, ...]:
@@ -158,11 +171,18 @@ def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = Non
     )
 
 
-def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int) -> EdgeTape:
+def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int, workspace: int) -> EdgeTape:
     """Record inputs, embedding, masks and rotary tables; a later stage gets hidden states instead."""
     windows = tuple(sorted({layer.attention.window or 0 for layer in shard.layers}))
     return recorded_opening(
-        shard.hidden_size, windows, rotary_widths(shard), bool(shard.stage == 0), style, now, value_bytes
+        shard.hidden_size,
+        windows,
+        rotary_widths(shard),
+        bool(shard.stage == 0),
+        style,
+        now,
+        value_bytes,
+        workspace,
     )
 
 
@@ -175,6 +195,7 @@ def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may diff
     style: Style,
     now: Pass,
     value_bytes: int,
+    workspace: int,
 ) -> EdgeTape:
     """Return what stands before the layers, recorded once for all equal ones."""
     tape = Tape(now.batch * now.queries, value_bytes)
@@ -187,6 +208,8 @@ def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may diff
         embedded = tape.replace(embedded, tape.wide(width))
     kept.append(embedded)
     masks = [slot for window in windows for slot in mask_slots(tape, window or None, now)]
+    # The angles are the first matrix product.
+    tape.workspace = workspace
     for head_dim in rotary:
         kept += tables(tape, style, head_dim)
     return edge(tape, kept + masks, masks)

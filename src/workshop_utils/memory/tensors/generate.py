@@ -69,20 +69,27 @@ def peaks(shard: Shard, generation: Generation, value_bytes: int) -> Peaks:
 
 
 @lru_cache(maxsize=4096)
-def reserved_bytes(
-    shard: Shard, generation: Generation, value_bytes: int, loaded: tuple[int, ...], limit: int | None = None
+def reserved_bytes(  # noqa: PLR0913, PLR0917 - all that two simulations may differ in
+    shard: Shard,
+    generation: Generation,
+    value_bytes: int,
+    loaded: tuple[int, ...],
+    workspace: int,
+    limit: int | None = None,
 ) -> int | None:
     """Return what the allocator has reserved at most, None where even giving back what is free is not enough.
 
     ``loaded`` are the bytes that stand there before the first pass: weights, which transformers loads into
-    one piece, and workspaces of libraries; small passing tensors get one segment. ``limit`` is what the GPU has for the allocator.
+    one piece. ``workspace`` comes with the first matrix product; small passing tensors get one segment.
+    ``limit`` is what the GPU has for the allocator.
     """
     allocator = Allocator(limit)
+    passes = generation.prefill() + generation.decoding()
     try:
         for size in (*loaded, SMALL_SEGMENT):
             allocator.take(size)
         cache: list[list[Block | None]] = [[] for _ in shard.layers]
-        for forward in forwards(shard, generation.prefill() + generation.decoding(), value_bytes):
+        for forward in forwards(shard, passes, value_bytes, workspace):
             play(allocator, forward, cache)
     except OutOfMemoryError:
         return None
@@ -95,10 +102,13 @@ def play(allocator: Allocator, forward: Forward, cache: list[list[Block | None]]
     kept = [blocks[slot] for slot in forward.opening.kept]
     hidden = None if forward.opening.hidden is None else blocks[forward.opening.hidden]
     for number, kind in enumerate(forward.order):
-        tape = forward.kinds[kind]
+        tape = forward.first if number == 0 and forward.first else forward.kinds[kind]
         blocks = allocator.run(tape.steps, cache[number])
         cache[number] = [blocks[slot] for slot in tape.cache]
-        allocator.give_all([hidden])
+        sent = [blocks[slot] for slot in tape.sent]
+        # What a stage was sent goes with the call of its first layer, before the rest of that call.
+        received = number == 0 and forward.opening.hidden is not None
+        allocator.give_all([hidden, *sent] if received else [*sent, hidden])
         hidden = blocks[tape.output]
     normed: list[Block | None] = []
     if forward.norm:

@@ -13,19 +13,26 @@ class Tape:
     """``steps``: a positive number makes a tensor of so many bytes in the next slot; ``~slot`` frees one.
 
     ``tokens`` are those of all sequences in this pass, ``value_bytes`` those of an activation value. Sizes
-    are what the allocator hands out: multiples of 512 bytes.
+    are what the allocator hands out: multiples of 512 bytes. ``workspace`` bytes for matrix products come right
+    behind the next tensor, which is the result of the first of them, and stay.
     """
 
     tokens: int
     value_bytes: int
     steps: list[int] = field(default_factory=list)
     slots: int = 0
+    workspace: int = 0
 
     def new(self, size: int) -> Slot:
         """Make a tensor of ``size`` bytes; nothing in it takes a slot and no memory."""
+        slot = self.slots
         self.steps.append(-(-size // SMALLEST) * SMALLEST)
         self.slots += 1
-        return self.slots - 1
+        if self.workspace:
+            self.steps.append(self.workspace)
+            self.slots += 1
+            self.workspace = 0
+        return slot
 
     def wide(self, width: int) -> Slot:
         """Make a tensor of ``width`` values a token, in the model's precision."""
