@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.layout_check import check_layout
@@ -102,7 +101,9 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
     """
     cache = kv_precision(dtype, kv_dtype)
     module = find_engine(engine)
-    options = {"cache": module.CACHES[0]} | {name: value for name, value in options.items() if value is not None}
+    options = {"cache": module.CACHES[0]} | {
+        name: value for name, value in options.items() if value is not None
+    }
     workload = Workload(tokens, batch, dtype, cache, engine, attention or module.ATTENTION[0], **options)
     check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel)
     found = module.assess(architecture, workload, gpu)

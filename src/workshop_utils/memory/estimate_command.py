@@ -78,9 +78,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add_number(group, "--max-num-seqs", "sequences of a batch")
 
 
-def add_number(
-    group: argparse._ArgumentGroup, name: str, text: str, default: int | None = None
-) -> None:
+def add_number(group: argparse._ArgumentGroup, name: str, text: str, default: int | None = None) -> None:
     """Add an option that takes a whole number."""
     group.add_argument(name, type=whole_number, default=default, metavar="N", help=text)
 

@@ -59,7 +59,9 @@ def term_table(result: Estimate) -> list[str]:
         ("decode peak", fullest.decode_peak_bytes),
         ("in the allocator (peak)", fullest.peak_bytes),
     ]
-    lines += [f"{name:<{width + BAR_WIDTH + 2}}{format_gb(size):>10}" for name, size in sums if size is not None]
+    lines += [
+        f"{name:<{width + BAR_WIDTH + 2}}{format_gb(size):>10}" for name, size in sums if size is not None
+    ]
     bound = ", lower bound" if result.not_counted else ""
     lines.append(
         f"{'process, as NVML shows it':<{width + BAR_WIDTH + 2}}{format_gb(fullest.process_bytes):>10}"

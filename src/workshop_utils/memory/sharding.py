@@ -67,9 +67,7 @@ def shards(
 ) -> tuple[Shard, ...]:
     """Return one shard for each rank, stage by stage; WorkshopError for a layout that cannot be."""
     check_layout(architecture, tensor_parallel, pipeline_parallel)
-    return shards_of(
-        architecture, tensor_parallel, stage_layers(len(architecture.layers), pipeline_parallel)
-    )
+    return shards_of(architecture, tensor_parallel, stage_layers(len(architecture.layers), pipeline_parallel))
 
 
 @lru_cache(maxsize=256)

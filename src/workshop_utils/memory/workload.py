@@ -101,9 +101,7 @@ def check_range(name: str, value: int, most: int) -> None:
 def check_choice(name: str, value: str, choices: tuple[str, ...], engine: str) -> None:
     """Raise WorkshopError with the choices unless ``value`` is one of them."""
     if value not in choices:
-        raise WorkshopError(
-            f"{name} {value!r} is not one of engine {engine}; choices: {', '.join(choices)}."
-        )
+        raise WorkshopError(f"{name} {value!r} is not one of engine {engine}; choices: {', '.join(choices)}.")
 
 
 def engine_names() -> tuple[str, ...]:

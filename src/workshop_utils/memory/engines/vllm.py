@@ -33,7 +33,10 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
     budget = budget_of(architecture, workload, gpu)
     stages = [stage_terms(number, budget, workload, gpu) for number in range(len(budget.stages))]
     ranks = [
-        terms for _ in range(workload.data_parallel) for terms in stages for _ in range(workload.tensor_parallel)
+        terms
+        for _ in range(workload.data_parallel)
+        for terms in stages
+        for _ in range(workload.tensor_parallel)
     ]
     return Assessment(
         ranks=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
@@ -70,7 +73,9 @@ def storage_of(precision: Precision) -> Storage:
     def bits(part: str) -> float:
         return precision.bits if precision.parts and part in precision.parts else precision.rest_bits
 
-    return Storage(bits, 16 if precision.parts else precision.rest_bits, row_scales=precision.name.startswith("fp8"))
+    return Storage(
+        bits, 16 if precision.parts else precision.rest_bits, row_scales=precision.name.startswith("fp8")
+    )
 
 
 def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tuple[Term, ...]:
@@ -78,7 +83,14 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
     stage = budget.stages[number]
     certainty = certainty_of(budget, gpu)
     weights = (
-        Term(f"weights: {part.replace('_', ' ')}", "weights", size, "tensors as vLLM makes them", SOURCE, "exact")
+        Term(
+            f"weights: {part.replace('_', ' ')}",
+            "weights",
+            size,
+            "tensors as vLLM makes them",
+            SOURCE,
+            "exact",
+        )
         for part, size in stage.weights.items()
     )
     work = (
@@ -105,8 +117,16 @@ def cache_terms(number: int, budget: Budget, batch: int) -> Iterator[Term]:
     at_once = min(batch, int(pool.concurrency(length)), pool.settings.sequences) if pool.blocks else 0
     taken = at_once * pool.request_blocks(length)
     rows = (
-        ("KV cache: blocks of the requests", taken, f"{at_once:,} requests × {pool.request_blocks(length):,} blocks"),
-        ("KV cache: blocks left free", pool.blocks - taken, "what is left of the share, for more or longer requests"),
+        (
+            "KV cache: blocks of the requests",
+            taken,
+            f"{at_once:,} requests × {pool.request_blocks(length):,} blocks",
+        ),
+        (
+            "KV cache: blocks left free",
+            pool.blocks - taken,
+            "what is left of the share, for more or longer requests",
+        ),
     )
     for name, blocks, formula in rows:
         if blocks > 0:
