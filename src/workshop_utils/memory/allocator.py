@@ -3,8 +3,8 @@
 What a process holds is what the allocator has reserved, 1 to 40 % more than its tensors need: freed memory
 stays in segments that later, differently sized tensors do not fit. The rules are deterministic, so the same
 sequence gives the same reserve here and on a GPU. Source: c10/cuda/CUDACachingAllocator.cpp of torch 2.11
-(``round_size``, ``get_pool``, ``get_allocation_size``, ``get_free_block``, ``should_split``, ``try_merge_blocks``,
-``release_cached_blocks``).
+(``round_size``, ``get_pool``, ``get_allocation_size``, ``get_free_block``, ``should_split``,
+``try_merge_blocks``, ``release_cached_blocks``).
 """
 
 from bisect import bisect_left, insort
@@ -71,7 +71,7 @@ class Allocator:
         self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
 
     def take(self, size: int) -> Block:
-        """Return a block for a tensor of ``size`` bytes: the smallest free one that holds it, or a new one."""
+        """Return a block for a tensor of ``size`` bytes: the smallest free one that holds it, or a new."""
         size = -(-max(size, 1) // SMALLEST) * SMALLEST
         pool = self._small if size <= SMALL else self._large
         keys = pool.keys

@@ -18,7 +18,8 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 def estimate_text(architecture: Architecture, result: Estimate) -> str:
     """Return the lines that ``workshop estimate`` prints."""
     blocks = [
-        heading(architecture, result), term_table(result), rank_lines(result), gpu_lines(result), remarks(result),
+        heading(architecture, result), term_table(result), rank_lines(result), gpu_lines(result),
+        remarks(result),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block)))
 

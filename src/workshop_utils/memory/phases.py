@@ -1,4 +1,4 @@
-"""The terms of ``generate()`` on one stage: weights, cache, and what stands beside them at the fullest moment."""
+"""The terms of ``generate()`` on one stage: weights, cache, and what is beside them at the fullest moment."""
 
 from collections.abc import Iterable
 from dataclasses import replace

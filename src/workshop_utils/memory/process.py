@@ -47,7 +47,7 @@ def cublas_bytes(gpu: Gpu | None) -> int:
     """Return the workspace of cuBLAS on this kind of GPU."""
     kib = constants()["cublas"]["kib"]
     capability = gpu.compute_capability if gpu else NEWEST_MEASURED
-    return kib.get(capability, kib["other"]) << 10
+    return int(kib.get(capability, kib["other"])) << 10
 
 
 def cublas_term(gpu: Gpu | None) -> Term:

@@ -23,8 +23,8 @@ class Workload:
 
     ``cache``: the KV cache grows (dynamic) or has its full size from the start (static). ``prefill_chunk``:
     prompt tokens computed at a time, None for all. ``padded``: prompts of unequal length. ``data_parallel``
-    replicas share the batch. ``cpu_memory_gib`` is what Accelerate may use of the host. The last four are vLLM's
-    arguments, None for the version's defaults. Validates itself, with the engine's own rules.
+    replicas share the batch. ``cpu_memory_gib`` is what Accelerate may use of the host. The last four are
+    vLLM's arguments, None for the version's defaults. Validates itself, with the engine's own rules.
     """
 
     tokens: int
@@ -60,14 +60,14 @@ class Workload:
         check_choice("cache", self.cache, engine.CACHES, self.engine)
         if self.new_tokens > self.tokens and self.new_tokens != NEW_TOKENS:
             raise WorkshopError(
-                f"new_tokens {self.new_tokens} are more than all {self.tokens} tokens; tokens counts prompt and "
-                "answer together."
+                f"new_tokens {self.new_tokens} are more than all {self.tokens} tokens; tokens counts prompt "
+                "and answer together."
             )
         for option in ("prefill_chunk", "padded", *ENGINE_ONLY):
             if getattr(self, option) and option not in engine.OPTIONS:
                 raise WorkshopError(
-                    f"{option} {getattr(self, option)} says nothing to engine {self.engine}; leave it out, or "
-                    f"choose engine {' or '.join(engines_with(option))}."
+                    f"{option} {getattr(self, option)} says nothing to engine {self.engine}; leave it out, "
+                    f"or choose engine {' or '.join(engines_with(option))}."
                 )
 
     @property

@@ -37,7 +37,7 @@ class Pass(NamedTuple):
 
 
 def attention(
-    tape: Tape, mixer: Attention, style: Style, width: int, now: Pass, cached: tuple[Slot, ...]
+    tape: Tape, mixer: Attention, style: Style, now: Pass, cached: tuple[Slot, ...]
 ) -> tuple[Slot, tuple[Slot, ...], Slot]:
     """Run attention on an input that the caller frees; ``width`` is that of its output.
 
@@ -52,7 +52,7 @@ def attention(
     output, scores = run(tape, mixer, now)
     if style.rotary == "partial" and scores == NO_TENSOR:
         output = replaced_by_copy(tape, output, mixer)
-    projected = tape.wide(width)
+    projected = tape.wide(tape.width)
     tape.free(output, *held, q)
     return projected, full, scores
 
@@ -144,9 +144,9 @@ def updated(tape: Tape, mixer: Attention, now: Pass, cached: tuple[Slot, ...]) -
 
 
 def sdpa(tape: Tape, mixer: Attention, now: Pass) -> tuple[Slot, Slot]:
-    """Torch's fused kernels: no scores in memory, but K and V of every head and the mask where one is given."""
+    """Torch's fused kernels: no scores in memory; with a mask, that and K and V of every head."""
     repeated = repeated_cache(tape, mixer, now) if now.masked or mixer.head_dim > WIDEST_GROUPED_HEAD else ()
-    mask = ()
+    mask: tuple[Slot, ...] = ()
     if now.masked:
         columns = now.keys(mixer.window)
         mask = (tape.new(additive_bytes(now.queries, columns, now.batch, tape.value_bytes)),)

@@ -129,7 +129,7 @@ def recorded_layer(  # noqa: PLR0913, PLR0917 - all that two layers may differ i
 
 
 def copies(shard: Shard, layer: Layer, now: Pass, value_bytes: int) -> tuple[int, ...]:
-    """Return the bytes that Accelerate copies to a later stage for each call of a layer: mask and positions."""
+    """Return the bytes that Accelerate copies to a later stage for each layer: mask and positions."""
     if shard.stage == 0:
         return ()
     return copied_bytes(layer.attention, now, value_bytes)

@@ -1,4 +1,4 @@
-"""Multi-head latent attention: the cache holds latents, and every pass makes K and V of all tokens from them."""
+"""Multi-head latent attention: the cache holds latents, from which every pass makes all K and V."""
 
 from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.norms import norm
@@ -8,7 +8,7 @@ from workshop_utils.models.architecture import LatentAttention
 
 
 def latent_attention(
-    tape: Tape, mixer: LatentAttention, style: Style, width: int, now: Pass, cached: tuple[Slot, ...]
+    tape: Tape, mixer: LatentAttention, style: Style, now: Pass, cached: tuple[Slot, ...]
 ) -> tuple[Slot, tuple[Slot, ...]]:
     """Run latent attention on an input that the caller frees; returns output and the slots of the cache."""
     head = mixer.plain_dim + mixer.rotary_dim
@@ -23,9 +23,9 @@ def latent_attention(
     expanded = tape.new(keys * (mixer.plain_dim + mixer.value_dim))
     key = tape.new(keys * head)
     output = tape.wide(mixer.heads * mixer.value_dim)
-    # Heads of K and V differ in width, so the kernel gives its result back head by head.
+    # Heads of K and V differ in tape.width, so the kernel gives its result back head by head.
     output = tape.replace(output, tape.wide(mixer.heads * mixer.value_dim))
-    result = tape.wide(width)
+    result = tape.wide(tape.width)
     tape.free(output, query, turned_query, compressed, joined, expanded, key)
     return result, full
 

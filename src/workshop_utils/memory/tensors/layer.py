@@ -54,15 +54,15 @@ def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
 
     Its input belongs to the caller, who frees it afterwards.
     """
-    tape = Tape(now.batch * now.queries, value_bytes, slots=len(cached_bytes))
+    tape = Tape(now.batch * now.queries, value_bytes, slots=len(cached_bytes), width=width)
     cached = tuple(range(len(cached_bytes)))
     sent = [tape.new(size) for size in copied]
     normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
     tape.workspace = workspace
-    mixed, cache, scores = mixed_tokens(tape, layer.attention, style, width, now, cached)
-    mixed = after(tape, style, width, mixed, normed)
-    between = added(tape, style, width, mixed)
-    output = feed_forward(tape, layer, style, width, now, between)
+    mixed, cache, scores = mixed_tokens(tape, layer.attention, style, now, cached)
+    mixed = after(tape, style, mixed, normed)
+    between = added(tape, style, mixed)
+    output = feed_forward(tape, layer, style, now, between)
     if scores != NO_TENSOR:
         tape.free(scores)
     most, sizes = highest(tape.steps, cached_bytes)
@@ -80,78 +80,78 @@ def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
 
 
 def mixed_tokens(
-    tape: Tape, mixer: Mixer, style: Style, width: int, now: Pass, cached: tuple[Slot, ...]
+    tape: Tape, mixer: Mixer, style: Style, now: Pass, cached: tuple[Slot, ...]
 ) -> tuple[Slot, tuple[Slot, ...], Slot]:
     """Run the layer's mixer; returns its output, the slots of its cache, and eager attention's scores."""
     match mixer:
         case Attention():
-            return attention(tape, mixer, style, width, now, cached)
+            return attention(tape, mixer, style, now, cached)
         case LatentAttention():
-            return *latent_attention(tape, mixer, style, width, now, cached), NO_TENSOR
+            return *latent_attention(tape, mixer, style, now, cached), NO_TENSOR
         case Mamba2() | GatedDeltaNet() | ConstantState():
             # Only what it keeps and gives on; the scan between is not counted.
             state = cached[:1] or (tape.new(now.batch * mixer.state_values * 4),)
-            return tape.wide(width), state, NO_TENSOR
+            return tape.wide(tape.width), state, NO_TENSOR
 
 
-def after(tape: Tape, style: Style, width: int, result: Slot, normed: Slot) -> Slot:
+def after(tape: Tape, style: Style, result: Slot, normed: Slot) -> Slot:
     """End attention or MLP: its normed input goes, then what it gives is normed where the family does so."""
     if normed != NO_TENSOR:
         tape.free(normed)
     if not style.norm_last:
         return result
-    last = norm(tape, style, width)
+    last = norm(tape, style, tape.width)
     tape.free(result)
     return last
 
 
-def added(tape: Tape, style: Style, width: int, result: Slot) -> Slot:
+def added(tape: Tape, style: Style, result: Slot) -> Slot:
     """Add the result to what came in."""
     if style.residual_scale:
-        scaled = tape.wide(width)
-        total = tape.wide(width)
+        scaled = tape.wide(tape.width)
+        total = tape.wide(tape.width)
         tape.free(scaled, result)
         return total
-    total = tape.wide(width)
+    total = tape.wide(tape.width)
     tape.free(result)
     return total
 
 
-def feed_forward(tape: Tape, layer: Layer, style: Style, width: int, now: Pass, between: Slot) -> Slot:
+def feed_forward(tape: Tape, layer: Layer, style: Style, now: Pass, between: Slot) -> Slot:
     """Run the MLP, the experts or both, and return the layer's output."""
-    normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
+    normed = norm(tape, style, tape.width) if style.norm_first else NO_TENSOR
     if layer.mlp and layer.experts:
-        result = beside(tape, layer, style, width, now, normed)
+        result = beside(tape, layer, style, now, normed)
         normed = NO_TENSOR
     elif layer.experts:
-        result = sparse(tape, style, layer.experts, width, bool(now.past))
+        result = sparse(tape, style, layer.experts, bool(now.past))
     else:
         assert layer.mlp
-        result = mlp(tape, style, layer.mlp, width)
-    result = after(tape, style, width, result, normed)
-    output = added(tape, style, width, result)
+        result = mlp(tape, style, layer.mlp)
+    result = after(tape, style, result, normed)
+    output = added(tape, style, result)
     tape.free(between)
     return output
 
 
-def beside(tape: Tape, layer: Layer, style: Style, width: int, now: Pass, normed: Slot) -> Slot:
+def beside(tape: Tape, layer: Layer, style: Style, now: Pass, normed: Slot) -> Slot:
     """Gemma 4: a dense MLP and experts on the same input, each normed before their sum."""
     assert layer.mlp and layer.experts
-    dense = mlp(tape, style, layer.mlp, width)
+    dense = mlp(tape, style, layer.mlp)
     tape.free(normed)
-    first = norm(tape, style, width)
-    routed = norm(tape, style, width, scaled=False)
-    scaled = tape.wide(width)
+    first = norm(tape, style, tape.width)
+    routed = norm(tape, style, tape.width, scaled=False)
+    scaled = tape.wide(tape.width)
     tape.free(routed)
-    rooted = tape.wide(width)
+    rooted = tape.wide(tape.width)
     tape.free(scaled)
     logits, weights, index = router(tape, layer.experts, style)
     tape.free(rooted, logits)
-    source = norm(tape, style, width)
-    routed = (gathered if now.past else grouped)(tape, style, layer.experts, width)
+    source = norm(tape, style, tape.width)
+    routed = (gathered if now.past else grouped)(tape, style, layer.experts)
     tape.free(source)
-    second = norm(tape, style, width)
+    second = norm(tape, style, tape.width)
     tape.free(routed)
-    total = tape.wide(width)
+    total = tape.wide(tape.width)
     tape.free(dense, first, second, weights, index)
     return total

@@ -26,7 +26,7 @@ class Moment(NamedTuple):
 
 
 def fullest(forward: Forward, cached_before: int) -> tuple[Moment, int]:
-    """Return the fullest moment of a pass that begins with ``cached_before`` bytes, and the cache after it."""
+    """Return the fullest moment of a pass that begins with ``cached_before`` bytes, and its cache after."""
     opening = forward.opening
     cache, hidden, found = cached_before, opening.hidden_bytes, []
     lasting = opening.kept_bytes - opening.mask_bytes

@@ -13,14 +13,16 @@ class Tape:
     """``steps``: a positive number makes a tensor of so many bytes in the next slot; ``~slot`` frees one.
 
     ``tokens`` are those of all sequences in this pass, ``value_bytes`` those of an activation value. Sizes
-    are what the allocator hands out: multiples of 512 bytes. ``workspace`` bytes for matrix products come right
-    behind the next tensor, which is the result of the first of them, and stay.
+    are what the allocator hands out: multiples of 512 bytes. ``width`` is that of a hidden state.
+    ``workspace`` bytes for matrix products come right behind the next tensor, the result of the first of
+    them, and stay.
     """
 
     tokens: int
     value_bytes: int
     steps: list[int] = field(default_factory=list)
     slots: int = 0
+    width: int = 0
     workspace: int = 0
 
     def new(self, size: int) -> Slot:
