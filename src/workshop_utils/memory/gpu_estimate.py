@@ -52,6 +52,12 @@ class GpuEstimate:
     decode_peak_bytes: int | None = None
     reserve: Reserve | None = field(default=None, compare=False)
 
+    def as_rank(self, rank: int) -> "GpuEstimate":
+        """Return the same for another rank."""
+        if rank == self.rank:
+            return self
+        return GpuEstimate(rank, self.needed, self.prefill_peak_bytes, self.decode_peak_bytes, self.reserve)
+
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """All terms, the allocator's reserve included."""

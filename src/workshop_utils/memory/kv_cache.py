@@ -7,6 +7,7 @@ That belongs to the engine.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Protocol
 
 from workshop_utils.memory.kv_precisions import KV_PRECISIONS, KvPrecision
@@ -53,11 +54,18 @@ def kv_cache_terms(holder: HasLayers, tokens: int, batch: int, kv_dtype: str) ->
     """
     precision = KV_PRECISIONS[kv_dtype]
     terms: list[Term] = []
-    for mixer, layers in Counter(layer.attention for layer in holder.layers).items():
+    mixers, crossing = counted_mixers(holder)
+    for mixer, layers in mixers.items():
         terms += mixer_terms(mixer, layers, tokens, batch, precision)
-    crossing = Counter(layer.cross_attention for layer in holder.layers if layer.cross_attention)
     terms += (cross_term(mixer, layers, tokens, batch, precision) for mixer, layers in crossing.items())
     return tuple(terms)
+
+
+@lru_cache(maxsize=1024)
+def counted_mixers(holder: HasLayers) -> tuple[Counter[Mixer], Counter[Attention]]:
+    """Return how many layers have each mixer, and each cross-attention."""
+    mixers = Counter(layer.attention for layer in holder.layers)
+    return mixers, Counter(layer.cross_attention for layer in holder.layers if layer.cross_attention)
 
 
 def mixer_terms(mixer: Mixer, layers: int, tokens: int, batch: int, precision: KvPrecision) -> Iterator[Term]:

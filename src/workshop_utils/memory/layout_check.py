@@ -1,6 +1,7 @@
 """Whether a model can be cut into so many stages and tensor ranks, and in one sentence why not."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.architecture import (
@@ -22,6 +23,7 @@ def padded_vocabulary(architecture: Architecture) -> int:
     return -(-architecture.vocabulary_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
+@lru_cache(maxsize=4096)
 def check_layout(architecture: Architecture, tensor_parallel: int, pipeline_parallel: int) -> None:
     """Raise WorkshopError for a layout that the model cannot have, with the choices."""
     for name, size in (("tensor", tensor_parallel), ("pipeline", pipeline_parallel)):
@@ -35,12 +37,18 @@ def check_layout(architecture: Architecture, tensor_parallel: int, pipeline_para
             f"pipeline parallel size {pipeline_parallel} is more than the {layers} layers of "
             f"{architecture.name}; choose 1 to {layers}."
         )
-    if reason := next(obstacles(architecture, tensor_parallel), None):
-        sizes = [size for size in range(1, MOST_RANKS + 1) if not any(obstacles(architecture, size))]
+    if reason := first_obstacle(architecture, tensor_parallel):
+        sizes = [size for size in range(1, MOST_RANKS + 1) if not first_obstacle(architecture, size)]
         raise WorkshopError(
             f"tensor parallel size {tensor_parallel} does not fit {reason} of {architecture.name}; choose "
             f"{', '.join(str(size) for size in sizes)}."
         )
+
+
+@lru_cache(maxsize=8192)
+def first_obstacle(architecture: Architecture, ranks: int) -> str | None:
+    """Return what forbids a tensor parallel size, None where nothing does."""
+    return next(obstacles(architecture, ranks), None)
 
 
 def obstacles(architecture: Architecture, ranks: int) -> Iterator[str]:

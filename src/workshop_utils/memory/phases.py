@@ -1,6 +1,6 @@
 """The terms of ``generate()`` on one stage: weights, cache, and what is beside them at the fullest moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -16,7 +16,7 @@ from workshop_utils.memory.tensors.style import style_of
 from workshop_utils.memory.term import Certainty, Term
 from workshop_utils.memory.weights import weight_terms
 from workshop_utils.memory.workload import Workload
-from workshop_utils.models.architecture import Attention, LatentAttention
+from workshop_utils.models.architecture import Architecture, Attention, LatentAttention
 
 SOURCE = "the tensors of transformers 5.17's generate(), in its order; held against runs on H100 and H200"
 ALLOCATOR = "c10/cuda/CUDACachingAllocator.cpp of torch 2.11, simulated; held against runs on H100 and H200"
@@ -24,11 +24,14 @@ ALLOCATOR = "c10/cuda/CUDACachingAllocator.cpp of torch 2.11, simulated; held ag
 UNPACKED = ("nf4", "nf4-dq", "fp4", "int4", "gptq", "awq", "Q")
 
 
-def stage_estimate(rank: int, shard: Shard, workload: Workload, gpu: Gpu | None) -> GpuEstimate:
-    """Return the estimate of one rank; ``shard`` is what it holds of the model."""
-    alike = replace(shard, rank=shard.stage * shard.tensor_parallel)
+def replica_estimates(
+    shards: Sequence[Shard], workload: Workload, gpu: Gpu | None
+) -> tuple[GpuEstimate, ...]:
+    """Return the estimates of the ranks of one replica, which hold ``shards``; equal ranks are counted once."""
     replica = replace(workload, data_parallel=1, batch=workload.replica_batch)
-    return replace(shared_estimate(alike, replica, gpu), rank=rank)
+    by_stage = {shard.stage: shard for shard in reversed(shards)}
+    shared = {stage: shared_estimate(shard, replica, gpu) for stage, shard in by_stage.items()}
+    return tuple(shared[shard.stage].as_rank(rank) for rank, shard in enumerate(shards))
 
 
 @lru_cache(maxsize=8192)
@@ -155,9 +158,8 @@ def certainty_of(shard: Shard, workload: Workload) -> Certainty:
     """Return measured for what runs on GPUs have confirmed, else assumed."""
     architecture = shard.architecture
     confirmed = (
-        style_of(architecture.model_type).known
-        and all(isinstance(layer.attention, Attention | LatentAttention) for layer in architecture.layers)
-        and not (architecture.counted or architecture.encoder or workload.padded or workload.prefill_chunk)
+        all_known(architecture)
+        and not (workload.padded or workload.prefill_chunk)
         and workload.attention in CONFIRMED_ATTENTION
         and workload.tensor_parallel == 1
         and workload.dtype in KEPT_AS_COMPUTED
@@ -167,3 +169,12 @@ def certainty_of(shard: Shard, workload: Workload) -> Certainty:
 
 
 CONFIRMED_ATTENTION = ("sdpa", "eager")
+
+
+@lru_cache(maxsize=256)
+def all_known(architecture: Architecture) -> bool:
+    """Return whether the order of tensors of every layer was read from the model's code."""
+    known = style_of(architecture.model_type).known and not (architecture.counted or architecture.encoder)
+    return known and all(
+        isinstance(layer.attention, Attention | LatentAttention) for layer in architecture.layers
+    )

@@ -42,14 +42,14 @@ class Shard:
     tensor_parallel: int
     pipeline_parallel: int
     first_layer: int
-    layers: tuple[Layer, ...]
-    encoder: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = field(hash=False)
+    encoder: tuple[Layer, ...] = field(hash=False)
     embedding_rows: int
     head_rows: int
     position_values: int
-    vision: VisionTower | None
+    vision: VisionTower | None = field(hash=False)
     final_norm: bool
-    outside: tuple[Piece, ...]
+    outside: tuple[Piece, ...] = field(hash=False)
 
     @property
     def hidden_size(self) -> int:

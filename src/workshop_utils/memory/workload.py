@@ -1,5 +1,6 @@
 """What is asked of a model: how much text, in which precision, on which engine and layout."""
 
+import functools
 import importlib
 import pkgutil
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def check_choice(name: str, value: str, choices: tuple[str, ...], engine: str) -
         raise WorkshopError(f"{name} {value!r} is not one of engine {engine}; choices: {', '.join(choices)}.")
 
 
+@functools.cache
 def engine_names() -> tuple[str, ...]:
     """Return the engines that can be estimated: the files of ``engines/``."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(engines.__path__)))
@@ -114,6 +116,7 @@ def engines_with(option: str) -> tuple[str, ...]:
     return tuple(name for name in engine_names() if option in find_engine(name).OPTIONS)
 
 
+@functools.cache
 def find_engine(name: str) -> ModuleType:
     """Return the engine's module; WorkshopError with the choices."""
     if name not in engine_names():

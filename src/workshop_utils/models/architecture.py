@@ -113,6 +113,10 @@ class Architecture:
     position_values: int = 0
     counted: tuple[Piece, ...] = ()
 
+    def __hash__(self) -> int:
+        """Return a quick hash: an architecture is a key of many caches, and has up to a hundred layers."""
+        return hash((self.name, self.model_type, self.hidden_size, len(self.layers)))
+
     @property
     def layer_kinds(self) -> dict[str, int]:
         """Number of generating layers by kind of mixer, for example ``{"sliding": 52, "full": 10}``."""

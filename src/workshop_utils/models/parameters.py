@@ -6,6 +6,7 @@ Checked against models built by transformers on torch's meta device (``tests/mod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from workshop_utils.models.architecture import (
     Architecture,
@@ -47,6 +48,7 @@ class ParameterCounts:
         return sum(self.by_part.values())
 
 
+@lru_cache(maxsize=256)
 def count_parameters(architecture: Architecture) -> ParameterCounts:
     """Return exact parameter counts of the whole model, image tower included."""
     totals: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from workshop_utils.memory.assessment import Assessment
 from workshop_utils.memory.device_map import DeviceMap, device_map
 from workshop_utils.memory.engines.transformers import not_counted
 from workshop_utils.memory.gpu_estimate import GpuEstimate
-from workshop_utils.memory.phases import stage_estimate
+from workshop_utils.memory.phases import replica_estimates
 from workshop_utils.memory.process import process_term
 from workshop_utils.memory.sharding import shards_of, without_copied_head
 from workshop_utils.memory.term import Term
@@ -60,7 +60,7 @@ def ranks(
     used = [count for count in found.gpu_layers if count] or [0]
     running = (used[0] + found.offloaded, *used[1:])
     shards = [without_copied_head(shard) for shard in shards_of(architecture, 1, running)]
-    estimates = [stage_estimate(number, shard, workload, gpu) for number, shard in enumerate(shards)]
+    estimates = list(replica_estimates(shards, workload, gpu))
     if found.offloaded:
         home = shards_of(architecture, 1, (used[0], found.offloaded))[0] if used[0] else None
         weights = weight_terms(home, workload.dtype) if home else ()

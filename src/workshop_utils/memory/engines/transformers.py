@@ -4,9 +4,11 @@ Pipeline parallel is Accelerate's even layer split, one stage after the other; t
 widths; data parallel copies the model and shares the batch.
 """
 
+from functools import lru_cache
+
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.assessment import Assessment
-from workshop_utils.memory.phases import stage_estimate
+from workshop_utils.memory.phases import replica_estimates
 from workshop_utils.memory.sharding import Shard, shards, without_copied_head
 from workshop_utils.memory.workload import Workload
 from workshop_utils.models.architecture import Architecture
@@ -18,21 +20,28 @@ OPTIONS = ("prefill_chunk", "padded")
 
 def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> Assessment:
     """Return what every rank needs."""
-    cut = stage_shards(architecture, workload)
+    replica = replica_estimates(stage_shards(architecture, workload), workload, gpu)
     ranks = tuple(
-        stage_estimate(replica * len(cut) + number, shard, workload, gpu)
-        for replica in range(workload.data_parallel)
-        for number, shard in enumerate(cut)
+        estimate.as_rank(number * len(replica) + estimate.rank)
+        for number in range(workload.data_parallel)
+        for estimate in replica
     )
     return Assessment(ranks, not_counted(architecture))
 
 
+@lru_cache(maxsize=1024)
+def cut_shards(architecture: Architecture, tensor_parallel: int, pipeline_parallel: int) -> tuple[Shard, ...]:
+    """Return the shards of a layout, as transformers has them."""
+    cut = shards(architecture, tensor_parallel, pipeline_parallel)
+    return tuple(without_copied_head(shard) for shard in cut) if tensor_parallel == 1 else cut
+
+
 def stage_shards(architecture: Architecture, workload: Workload) -> tuple[Shard, ...]:
     """Return what each rank of a replica holds. A tied head stands with its embedding, on the first stage."""
-    cut = shards(architecture, workload.tensor_parallel, workload.pipeline_parallel)
-    return tuple(without_copied_head(shard) for shard in cut) if workload.tensor_parallel == 1 else cut
+    return cut_shards(architecture, workload.tensor_parallel, workload.pipeline_parallel)
 
 
+@lru_cache(maxsize=256)
 def not_counted(architecture: Architecture) -> tuple[str, ...]:
     """Return what is missing from the figures of this model."""
     missing = []

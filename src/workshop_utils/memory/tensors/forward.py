@@ -173,10 +173,9 @@ def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = Non
 
 def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int, workspace: int) -> EdgeTape:
     """Record inputs, embedding, masks and rotary tables; a later stage gets hidden states instead."""
-    windows = tuple(sorted({layer.attention.window or 0 for layer in shard.layers}))
     return recorded_opening(
         shard.hidden_size,
-        windows,
+        windows_of(shard),
         rotary_widths(shard),
         bool(shard.stage == 0),
         style,
@@ -226,6 +225,13 @@ def mask_slots(tape: Tape, window: int | None, now: Pass) -> Iterator[int]:
     yield additive(tape, mask, now.queries, columns, now.batch) if eager else mask
 
 
+@lru_cache(maxsize=1024)
+def windows_of(shard: Shard) -> tuple[int, ...]:
+    """Return the windows of a stage's layers, 0 for none."""
+    return tuple(sorted({layer.attention.window or 0 for layer in shard.layers}))
+
+
+@lru_cache(maxsize=1024)
 def rotary_widths(shard: Shard) -> tuple[int, ...]:
     """Return the head width of each table of rotary positions: kinds of layers may have their own."""
     kinds = {layer.attention.kind: layer.attention for layer in shard.layers}
