@@ -1,6 +1,5 @@
 """Predicted beside measured for every case of ``workshop bench memory``, and how far apart they are."""
 
-import inspect
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from workshop_utils.models.find import find_architecture
 class Prediction:
     """What ``estimate`` says of a case, or in ``reason`` why it says nothing.
 
-    ``fits`` compares what a process cannot do without (weights, cache, activations and the context; not the
-    allocator's reserve, which it gives back before it fails) with the device; None where that is unknown.
+    ``fits``: every rank ends on a device of this size, the allocator's reserve given back where it must be;
+    None where the size is unknown.
     """
 
     case: MemoryCase
@@ -38,23 +37,14 @@ class Prediction:
 def predict(case: MemoryCase, gpu: Gpu | None, device_bytes: int | None) -> Prediction:
     """Return the prediction for the whole text, prompt and answer, on a device of ``device_bytes``."""
     try:
-        options: dict[str, Any] = {"cache": case.cache}
-        if "cache" not in inspect.signature(estimate).parameters:
-            options = require_dynamic(case)
         result = estimate(
-            find_architecture(case.model), tokens=case.total_tokens, batch=case.batch,
-            attention=case.attention, pipeline_parallel=case.pipeline_parallel, gpu=gpu, **options,
+            find_architecture(case.model), tokens=case.total_tokens, batch=case.batch, attention=case.attention,
+            cache=case.cache, pipeline_parallel=case.pipeline_parallel, gpu=gpu,
         )  # fmt: skip
     except WorkshopError as error:
         return Prediction(case, None, str(error), None)
-    needed = max(gpu.peak_bytes + gpu.bytes_of("process") for gpu in result.per_gpu)
-    return Prediction(case, result, None, None if device_bytes is None else needed <= device_bytes)
-
-
-def require_dynamic(case: MemoryCase) -> dict[str, Any]:
-    if case.cache != "dynamic":
-        raise WorkshopError(f"cache {case.cache} is not estimated yet.")
-    return {}
+    fits = None if device_bytes is None else all(rank.fits(device_bytes) for rank in result.per_gpu)
+    return Prediction(case, result, None, fits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +98,7 @@ class Comparison:
 
 
 def summary(comparisons: Sequence[Comparison], fitted_models: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return counts and absolute errors, apart for models that constants were fitted on and all others."""
+    """Return counts and absolute errors, apart for the models of ``fitted_models`` and all others."""
     fitted = [one for one in comparisons if one.result.case.model in fitted_models]
     held_out = [one for one in comparisons if one.result.case.model not in fitted_models]
     return {"fitted": summary_of(fitted), "held out": summary_of(held_out)}
