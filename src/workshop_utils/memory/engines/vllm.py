@@ -8,8 +8,9 @@ from workshop_utils.memory.assessment import Assessment
 from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.kv_precisions import KV_BITS
 from workshop_utils.memory.precisions import Precision, find_precision
-from workshop_utils.memory.process import process_term
+from workshop_utils.memory.process import nccl_terms, process_term
 from workshop_utils.memory.term import Certainty, Term
+from workshop_utils.memory.vllm import releases
 from workshop_utils.memory.vllm.budget import Budget, StageBudget, plan
 from workshop_utils.memory.vllm.releases import constants, find_release
 from workshop_utils.memory.vllm.report import figures, sentences
@@ -98,6 +99,9 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
         for piece in stage.activations
     )
     context = process_term(gpu)
+    several = workload.tensor_parallel * workload.pipeline_parallel > 1
+    since = constants()["fitted"]["snapshot_after_nccl_since"]
+    uncharged = several and releases.number(budget.pool.settings.release.version) >= releases.number(since)
     return (
         *weights,
         *cache_terms(number, budget, workload.replica_batch),
@@ -105,6 +109,7 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
         *beside(stage, certainty),
         Term("outside torch: kernels, NCCL", "process", stage.non_torch_bytes, "fitted, see vllm.toml",
              constants()["fitted"]["source"], certainty),
+        *(nccl_terms(2) if uncharged else ()),
         context,
     )  # fmt: skip
 

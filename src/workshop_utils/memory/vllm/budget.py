@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from workshop_utils.memory.vllm.activations import Piece, peak_pieces, runner_state_bytes, total
 from workshop_utils.memory.vllm.blocks import Pool, make_pool
-from workshop_utils.memory.vllm.releases import constants
+from workshop_utils.memory.vllm.releases import constants, number
 from workshop_utils.memory.vllm.settings import Settings
 from workshop_utils.memory.vllm.stages import Stage, cut
 from workshop_utils.memory.vllm.weights import Storage, bytes_by_part
@@ -93,7 +93,8 @@ def stage_budget(stage: Stage, settings: Settings, storage: Storage) -> StageBud
 def non_torch_bytes(settings: Settings) -> int:
     """Return what the process takes beside torch's allocator during start-up: fitted, see ``vllm.toml``."""
     if settings.tensor_parallel > 1:
-        return fitted_bytes("non_torch_tensor_parallel_gib")
+        later = number(settings.release.version) >= number(constants()["fitted"]["snapshot_after_nccl_since"])
+        return fitted_bytes("non_torch_after_nccl_gib" if later else "non_torch_tensor_parallel_gib")
     return fitted_bytes("non_torch_stages_gib" if settings.pipeline_parallel > 1 else "non_torch_gib")
 
 
