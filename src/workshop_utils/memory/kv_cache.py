@@ -5,7 +5,7 @@ That belongs to the engine.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
@@ -35,7 +35,7 @@ SOURCES = {
 STATE_BYTES, LEAST_STATE_BITS = 4, 16
 
 
-class HasLayers(Protocol):
+class HasLayers(Hashable, Protocol):
     """A ``Shard``, or an ``Architecture`` where the model is not cut."""
 
     @property
