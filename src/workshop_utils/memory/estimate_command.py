@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import find_gpu
 from workshop_utils.memory.estimate import estimate
 from workshop_utils.memory.estimate_text import estimate_text
@@ -97,6 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the estimate; WorkshopError for bad input."""
     gpu = find_gpu(arguments.gpu) if arguments.gpu is not None else None
     architecture = find_architecture(arguments.model)
+    most = architecture.max_positions
+    if most and arguments.tokens > most:
+        raise WorkshopError(
+            f"tokens {arguments.tokens:,} are more than the {most:,} positions of {architecture.name}; give at "
+            f"most {most}, or a copy of its config.json with a larger max_position_embeddings."
+        )
     result = estimate(
         architecture,
         tokens=arguments.tokens,
