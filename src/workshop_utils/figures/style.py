@@ -12,8 +12,8 @@ COLOURS = {
     "kv_cache": "#e69f00",
     "activations": "#009e73",
     "masks": "#56b4e9",
+    "reserve": "#cc79a7",
     "process": "#8c8c8c",
-    "slide": "#cc79a7",
 }
 INK = "#22262a"
 CARD = "#fbfbf9"
