@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     most = architecture.max_positions
     if most and arguments.tokens > most:
         raise WorkshopError(
-            f"tokens {arguments.tokens:,} are more than the {most:,} positions of {architecture.name}; give at "
-            f"most {most}, or a copy of its config.json with a larger max_position_embeddings."
+            f"tokens {arguments.tokens:,} are more than the {most:,} positions of {architecture.name}; give "
+            f"at most {most}, or a copy of its config.json with a larger max_position_embeddings."
         )
     result = estimate(
         architecture,
