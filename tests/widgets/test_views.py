@@ -210,6 +210,19 @@ def test_side_by_side_draws_each_rank_of_its_own_estimate() -> None:
     assert side_by_side_html(found, None).count('class="limit"') == 0
 
 
+def test_side_by_side_says_how_many_requests_vllm_serves() -> None:
+    architecture, workload = find_architecture("gemma-3-27b"), {"tokens": 32_768, "engine": "vllm"}
+    shown = plain(side_by_side_html(list(columns(architecture, H100, 2, workload)), H100))
+    alone = of("gemma-3-27b", engine="vllm").figures["max_concurrency"]
+    shared = of("gemma-3-27b", engine="vllm", tensor_parallel=2).figures["max_concurrency"]
+    assert f"✓ starts, {2 * alone:.1f} requests at a time" in shown
+    assert f"✓ starts, {shared:.1f} requests at a time" in shown
+    small = find_gpu("L4")
+    assert "✗ would not start" in plain(
+        side_by_side_html(list(columns(architecture, small, 2, workload)), small)
+    )
+
+
 def test_side_by_side_bars_have_the_height_of_their_size() -> None:
     found = list(columns(find_architecture("gemma-3-4b"), None, 2, {"tokens": 8192}))
     html = side_by_side_html(found, None)

@@ -59,12 +59,18 @@ def column_html(column: Column, gpu: Gpu | None, scale: int) -> str:
 
 
 def verdict_html(result: Estimate, gpu: Gpu | None) -> str:
-    """Say whether every GPU holds its share; nothing where no type is chosen."""
+    """Say whether every GPU holds its share, and what vLLM serves; nothing where no type is chosen."""
     if gpu is None:
         return ""
-    if not fits(result, gpu):
-        return '<div class="verdict">✗ does not fit</div>'
-    return f'<div class="verdict">✓ {"may fit" if result.not_counted else "fits"}</div>'
+    good, requests = fits(result, gpu), result.figures.get("max_concurrency")
+    if requests is not None:
+        together = requests * result.workload.data_parallel
+        words = f"✓ starts, {together:,.1f} requests at a time" if good else "✗ would not start"
+    elif good:
+        words = "✓ may fit" if result.not_counted else "✓ fits"
+    else:
+        words = "✗ does not fit"
+    return f'<div class="verdict">{words}</div>'
 
 
 def rank_html(rank: GpuEstimate, scale: int) -> str:
