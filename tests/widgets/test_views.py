@@ -215,8 +215,8 @@ def test_side_by_side_says_how_many_requests_vllm_serves() -> None:
     shown = plain(side_by_side_html(list(columns(architecture, H100, 2, workload)), H100))
     alone = of("gemma-3-27b", engine="vllm").figures["max_concurrency"]
     shared = of("gemma-3-27b", engine="vllm", tensor_parallel=2).figures["max_concurrency"]
-    assert f"✓ starts, {2 * alone:.1f} requests at a time" in shown
-    assert f"✓ starts, {shared:.1f} requests at a time" in shown
+    assert f"✓ {2 * alone:.1f} requests at a time" in shown
+    assert f"✓ {shared:.1f} requests at a time" in shown
     small = find_gpu("L4")
     assert "✗ would not start" in plain(
         side_by_side_html(list(columns(architecture, small, 2, workload)), small)

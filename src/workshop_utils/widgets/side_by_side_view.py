@@ -65,7 +65,7 @@ def verdict_html(result: Estimate, gpu: Gpu | None) -> str:
     good, requests = fits(result, gpu), result.figures.get("max_concurrency")
     if requests is not None:
         together = requests * result.workload.data_parallel
-        words = f"✓ starts, {together:,.1f} requests at a time" if good else "✗ would not start"
+        words = f"✓ {together:,.1f} requests at a time" if good else "✗ would not start"
     elif good:
         words = "✓ may fit" if result.not_counted else "✓ fits"
     else:
