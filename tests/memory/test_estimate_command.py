@@ -19,13 +19,13 @@ def test_the_table_names_every_term_its_certainty_and_the_gpus(capsys: pytest.Ca
     lines = text.splitlines()
     assert lines[0] == "gemma-3-27b: 27,432,406,640 parameters; 52 sliding + 10 full attention layers"
     (mlp,) = [line for line in lines if line.startswith("weights: mlp")]
-    assert mlp.split()[-4:] == ["█" * BAR_WIDTH, "43.0", "GB", "exact"]
-    assert "62.2 GiB, lower bound" in text
-    assert "not counted yet" in text.lower()
+    assert mlp.split()[-3:] == ["43.0", "GB", "exact"]
+    (longest,) = [line for line in lines if "█" * BAR_WIDTH in line]
+    assert longest.startswith("cache beyond what is kept")
+    (last,) = [line for line in lines if line.startswith("process, as NVML shows it")]
+    assert last.split()[-5:] == ["217.3", "GB", "=", "202.4", "GiB"]
+    assert "lower bound" not in text and "not counted" not in text.lower()
     assert all(gpu.name in text for gpu in load_gpus())
-    holds, small = text.split("Too small for certain:")
-    assert "H100-80GB 79.2 GiB" in holds
-    assert "A100-40GB 39.4 GiB" in small
     assert max(map(len, lines)) <= 110
 
 
@@ -64,8 +64,25 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
         ["gemma-3-27b", "--tokens", "-1"],
         ["gemma-3-27b", "--tokens", "0"],
         ["gemma-3-27b", "--batch", "-2"],
-        ["gemma-3-27b", "--tp", "2"],
+        ["gemma-3-27b", "--tp", "3"],
+        ["gemma-3-27b", "--tp", "0"],
+        ["gemma-3-27b", "--pp", "63"],
         ["gemma-3-27b", "--engine", "vllm"],
+        ["gemma-3-27b", "--engine", "sglang"],
+        ["gemma-3-27b", "--engine", "vllm", "--gpu", "H200", "--cache", "static"],
+        ["gemma-3-27b", "--engine", "vllm", "--gpu", "H200", "--padded"],
+        ["gemma-3-27b", "--engine", "vllm", "--gpu", "H200", "--prefill-chunk", "512"],
+        ["gemma-3-27b", "--engine-version", "0.26"],
+        ["gemma-3-27b", "--engine", "transformers", "--engine-version", "0.26"],
+        ["gemma-3-27b", "--max-num-seqs", "8"],
+        ["gemma-3-27b", "--gpu-memory-utilization", "0.9"],
+        ["gemma-3-27b", "--cpu-memory", "64"],
+        ["gemma-3-27b", "--cache", "paged"],
+        ["gemma-3-27b", "--attention", "flash"],
+        ["gemma-3-27b", "--new-tokens", "5000"],
+        ["gemma-3-27b", "--tokens", "10", "--new-tokens", "11"],
+        ["gemma-3-27b", "--new-tokens", "0"],
+        ["gemma-3-27b", "--prefill-chunk", "0"],
         ["gemma-3-27b", "--dtype", "half"],
         ["gemma-3-27b", "--gpu", "A100"],
         ["missing/config.json"],
@@ -91,6 +108,12 @@ def test_help_has_examples_and_the_schema(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     assert "workshop estimate gemma-3-27b --tokens 131072" in text
     assert "process_bytes" in text
+
+
+def test_a_lower_bound_says_so_and_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "granite-4-h-small"]) == 0
+    text = capsys.readouterr().out.lower()
+    assert "lower bound" in text and "mamba layers compute with" in text
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, ""), (1, "█" * BAR_WIDTH), (0.5, "█" * (BAR_WIDTH // 2))])

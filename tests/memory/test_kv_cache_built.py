@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from workshop_utils.memory.engines.transformers import not_counted
+from workshop_utils.memory.allocator import SMALLEST
+from workshop_utils.memory.engines.transformers import assess
 from workshop_utils.memory.kv_cache import kv_cache_bytes
 from workshop_utils.memory.workload import Workload
 from workshop_utils.models.architecture import Architecture
@@ -37,8 +38,11 @@ def architecture_of(model_type: str) -> Architecture:
     return read_architecture(Config(CASES[model_type] | {"model_type": model_type}, model_type, model_type))
 
 
-def cache_storage(model_type: str) -> tuple[int, int]:
-    """Bytes behind the cache after a prompt of ``PROMPT`` tokens, and after one more token."""
+def cache_storage(model_type: str, multiple: int = 1) -> tuple[int, int]:
+    """Bytes behind the cache after a prompt of ``PROMPT`` tokens, and after one more token.
+
+    Each tensor's are rounded up to a ``multiple``, as an allocator does.
+    """
     torch.manual_seed(0)
     config = AutoConfig.for_model(model_type, **CASES[model_type])
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
@@ -47,7 +51,7 @@ def cache_storage(model_type: str) -> tuple[int, int]:
         with torch.no_grad():
             cache = model(torch.zeros(1, length, dtype=torch.long), past_key_values=cache).past_key_values
         tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
-        sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in tensors))
+        sizes.append(sum(-(-tensor.untyped_storage().nbytes() // multiple) * multiple for tensor in tensors))
     return sizes[0], sizes[1]
 
 
@@ -58,9 +62,10 @@ def test_the_cache_that_transformers_holds_while_decoding_is_the_ideal_one(model
 
 
 @pytest.mark.parametrize("model_type", CASES)
-def test_what_is_not_counted_says_that_sliding_layers_first_hold_the_whole_prompt(model_type: str) -> None:
+def test_what_sliding_layers_hold_of_the_whole_prompt_is_a_term_of_its_size(model_type: str) -> None:
     architecture = architecture_of(model_type)
-    prompt, _ = cache_storage(model_type)
-    holds_more = prompt > kv_cache_bytes(architecture, PROMPT, 1, "float32")
-    workload = Workload(PROMPT, 1, "float32", "float32", "transformers", "sdpa", 1, 1)
-    assert any("whole prompt" in missing for missing in not_counted(architecture, workload)) == holds_more
+    prompt, _ = cache_storage(model_type, SMALLEST)
+    workload = Workload(PROMPT + 1, 1, "float32", "float32", "transformers", "sdpa", new_tokens=1)
+    (rank,) = assess(architecture, workload, None).ranks
+    found = sum(term.bytes for term in rank.needed if term.name == "cache beyond what is kept")
+    assert found == prompt - kv_cache_bytes(architecture, PROMPT + 1, 1, "float32")

@@ -38,8 +38,8 @@ def predict(case: MemoryCase, gpu: Gpu | None, device_bytes: int | None) -> Pred
     """Return the prediction for the whole text, prompt and answer, on a device of ``device_bytes``."""
     try:
         result = estimate(
-            find_architecture(case.model), tokens=case.total_tokens, batch=case.batch, attention=case.attention,
-            cache=case.cache, pipeline_parallel=case.pipeline_parallel, gpu=gpu,
+            find_architecture(case.model), tokens=case.total_tokens, batch=case.batch,
+            attention=case.attention, cache=case.cache, pipeline_parallel=case.pipeline_parallel, gpu=gpu,
         )  # fmt: skip
     except WorkshopError as error:
         return Prediction(case, None, str(error), None)
