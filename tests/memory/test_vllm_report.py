@@ -23,7 +23,7 @@ def test_nothing_is_said_where_all_fits() -> None:
 
 def test_a_request_beyond_the_pool_names_the_largest_that_fits() -> None:
     budget = budget_of("llama-3.1-70b", "H100-80GB", 131072, tensor_parallel=2)
-    (sentence,) = sentences(budget, 1)
+    sentence, *_ = sentences(budget, 1)
     longest = budget.pool.longest(131072)
     assert sentence.startswith("vLLM would not start: one request of 131,072 tokens needs 20.0 GiB")
     assert sentence.endswith(f"the largest max_model_len is {longest:,}.")
@@ -58,6 +58,23 @@ def test_a_batch_beyond_max_num_seqs_waits() -> None:
 def test_what_comes_on_top_of_the_share_is_said(version: str, said: bool) -> None:
     found = sentences(budget_of("llama-3.1-8b", "H200", 8192, version), 1)
     assert any("more than its share" in sentence for sentence in found) is said
+
+
+@pytest.mark.parametrize(
+    ("version", "rests"), [("0.19", "three quarters of them"), ("0.26", "0.5 GiB of FlashInfer's buffers")]
+)
+def test_tensor_ranks_say_on_what_the_memory_outside_torch_rests(version: str, rests: str) -> None:
+    cut, whole = (
+        [
+            one
+            for one in sentences(budget_of("phi-4", "H100-80GB", 8192, version, **ranks), 1)
+            if "rest on" in one
+        ]
+        for ranks in ({"tensor_parallel": 2}, {})
+    )
+    (sentence,) = cut
+    assert rests in sentence
+    assert whole == []
 
 
 def test_a_version_beyond_the_newest_follows_it_and_says_so() -> None:

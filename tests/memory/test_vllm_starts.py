@@ -29,8 +29,8 @@ def starts() -> list[dict]:
 
 
 STARTS = starts()
-# Models and layouts (tensor × pipeline) on H200 that fixed a constant of vllm.toml. No weight, activation or
-# block of any start fixed one, but the size of the L2 cache was read off the first four that show it.
+# Models and layouts (tensor × pipeline) on H200 that fixed a constant of vllm.toml. No weight and no block of any
+# start did, and of the activations only phi-4's: the size of an H200's L2 cache.
 FITTED = {
     ("llama-3.1-8b", 1, 1): "context, memory outside torch, CUDA graphs",
     ("llama-3.1-8b", 2, 1): "NCCL and memory outside torch with tensor ranks, CUDA graphs",
@@ -45,7 +45,7 @@ def key(start: dict) -> tuple[str, int, int]:
 
 
 def name(start: dict) -> str:
-    return "-".join(map(str, (*key(start), start["hardware"].split()[1])))
+    return "-".join(map(str, (*key(start), start["gpu"].split()[1])))
 
 
 each_start = pytest.mark.parametrize("start", STARTS, ids=name)
@@ -86,7 +86,7 @@ def estimated(start: dict) -> Estimate:
 
 
 def test_half_of_the_starts_fixed_no_constant() -> None:
-    on_h200 = [start for start in STARTS if start["hardware"] == "NVIDIA H200"]
+    on_h200 = [start for start in STARTS if start["gpu"] == "NVIDIA H200"]
     assert set(FITTED) <= {key(start) for start in on_h200}
     assert len(STARTS) == 10
     assert 2 * len(FITTED) <= len(STARTS)
@@ -131,7 +131,7 @@ def test_what_lies_outside_torch_before_and_after_the_start(start: dict) -> None
         stage = found.stages[number // start["tensor_parallel"]]
         assert stage.non_torch_bytes == pytest.approx(rank["non_torch"], abs=6 * MIB)
         before = total(uncharged_pieces(found.pool.settings))
-        assert before == pytest.approx(rank["before_start_bytes"], abs=MIB)
+        assert before == pytest.approx(rank["before_start"], abs=MIB)
 
 
 @each_start
@@ -149,4 +149,4 @@ def test_cuda_graphs(start: dict) -> None:
 def test_the_process_as_the_driver_counts_it(start: dict) -> None:
     # All terms of a rank against total less free at the end of the start: NVML's reading less an idle GPU's.
     for rank, recorded in zip(estimated(start).per_gpu, start["ranks"], strict=True):
-        assert rank.process_bytes == pytest.approx(recorded["used_bytes"], rel=0.01)
+        assert rank.process_bytes == pytest.approx(recorded["used"], rel=0.01)

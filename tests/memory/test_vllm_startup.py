@@ -33,9 +33,8 @@ POSITIONS = {"Qwen/Qwen2.5-7B-Instruct": 32768, "RedHatAI/Qwen2.5-7B-Instruct-fp
 # Models and layouts (tensor × pipeline) whose figures fixed a constant of vllm.toml; all else is held out.
 FITTED = {
     ("codellama/CodeLlama-7b-hf", "1", "1"): "memory outside torch, CUDA graphs",
-    ("google/gemma-2-2b-it", "1", "1"): "memory outside torch",
+    ("google/gemma-2-2b-it", "1", "1"): "memory outside torch, CUDA graphs",
     ("meta-llama/Llama-3.1-8B-Instruct", "2", "1"): "memory outside torch with tensor ranks",
-    ("meta-llama/Llama-3.1-8B-Instruct", "1", "2"): "memory outside torch with stages, CUDA graphs",
 }
 
 
@@ -83,7 +82,7 @@ def test_the_rows_are_all_predicted_and_half_of_the_models_fixed_no_constant() -
 def test_weights_and_activations_of_the_first_rank(row: dict[str, str]) -> None:
     first = predicted(row).stages[0]
     close(first.weights_bytes / GIB, row, "weights", 0.002)
-    close(first.activation_bytes / GIB, row, "activation", 0.05)
+    close(first.activation_bytes / GIB, row, "activation", 0.01)
 
 
 @each_row
@@ -97,9 +96,10 @@ def test_pool_tokens_and_concurrency(row: dict[str, str]) -> None:
 @each_row
 def test_what_was_fitted_stays_small(row: dict[str, str]) -> None:
     # Granite's 0.46 GiB outside torch and Gemma 3's 0.67 GiB of graphs are the worst, and no rule is known.
+    # How graphs go down with tensor ranks is the rule's alone: no row with ranks fixed it.
     first = predicted(row).stages[0]
     assert first.non_torch_bytes / GIB == pytest.approx(float(row["non_torch"]), abs=0.22)
-    assert first.graph_bytes / GIB == pytest.approx(float(row["cuda_graphs"]), abs=0.26)
+    assert first.graph_bytes / GIB == pytest.approx(float(row["cuda_graphs"]), abs=0.12)
 
 
 def test_the_last_of_two_stages_limits_the_pool_because_it_samples() -> None:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from workshop_utils.hardware.catalogue import find_gpu
-from workshop_utils.memory.vllm.activations import peak_pieces, runner_state_bytes, total
+from workshop_utils.memory.vllm.activations import peak_pieces
 from workshop_utils.memory.vllm.budget import plan
 from workshop_utils.memory.vllm.moe import workspace_bytes
+from workshop_utils.memory.vllm.piece import total
 from workshop_utils.memory.vllm.releases import find_release
+from workshop_utils.memory.vllm.sampler import made_pieces, runner_state_bytes
 from workshop_utils.memory.vllm.settings import Settings, settle
 from workshop_utils.memory.vllm.stages import cut
 from workshop_utils.memory.vllm.weights import Storage, allocated_bytes, bytes_by_part, rank_tensors
@@ -41,6 +43,31 @@ def settings_of(architecture: Architecture, version: str, **chosen: int) -> Sett
 )
 def test_the_allocator_hands_out_what_it_does_not_split(size: int, counted: int) -> None:
     assert allocated_bytes(size) == counted
+
+
+@pytest.mark.parametrize(
+    ("size", "counted"),
+    [(18 * MIB + MIB // 2, 18 * MIB + MIB // 2), (384 * MIB + MIB // 2, 386 * MIB), (48 * MIB, 48 * MIB)],
+)
+def test_an_allocator_that_splits_no_large_block_hands_out_all_of_it(size: int, counted: int) -> None:
+    assert allocated_bytes(size, unsplit=True) == counted
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "unused"),
+    [
+        # A table of 131,072 × 128 leaves two blocks of 32 MiB and one of 64, which Q, K and V (48 MiB) take.
+        ("llama-3.1-8b", 1, 16 * MIB),
+        # Down (56 MiB) takes that of 64, and Q, K and V (24 MiB) of two layers those of 32.
+        ("llama-3.1-8b", 2, 24 * MIB),
+        # 32,768 × 128: none of 20 MiB.
+        ("mistral-small-24b", 1, 0),
+    ],
+)
+def test_weights_leave_the_ends_of_blocks_of_rotary_tables(name: str, ranks: int, unused: int) -> None:
+    (stage,) = cut(find_architecture(name), ranks, 1)
+    assert bytes_by_part(stage, PLAIN, unsplit=True).get("block ends", 0) == unused
+    assert "block ends" not in bytes_by_part(stage, PLAIN)
 
 
 @pytest.mark.parametrize("name", GENERATING)
@@ -102,6 +129,38 @@ def test_with_a_small_vocabulary_the_forward_pass_is_the_peak() -> None:
     assert sizes["widest layer"] == 8192 * 3 * 11008 * 2
     assert sizes["hidden states"] == 3 * 8192 * 4096 * 2
     assert "sampler" not in sizes
+
+
+def test_the_embedding_stands_twice_before_any_product_of_matrices() -> None:
+    architecture = find_architecture("gemma-2-9b")
+    pieces = peak_pieces(cut(architecture, 1, 1)[0], settings_of(architecture, "0.26"))
+    assert {piece.name: piece.bytes for piece in pieces} == {
+        "embedding, a second time": 256000 * 3584 * 2,
+        "hidden states": 2 * 8192 * 3584 * 2,
+    }
+    # The second stage has none.
+    first, second = cut(architecture, 1, 2)
+    settings = settings_of(architecture, "0.26", pipeline_parallel=2)
+    assert total(peak_pieces(first, settings)) > total(peak_pieces(second, settings))
+
+
+def test_tensor_ranks_gather_logits_beside_their_share_and_copy_them() -> None:
+    architecture = find_architecture("llama-3.1-8b")
+    pieces = peak_pieces(cut(architecture, 2, 1)[0], settings_of(architecture, "0.26", tensor_parallel=2))
+    assert {piece.name: piece.bytes for piece in pieces} == {
+        "cuBLAS workspace": 32 * MIB,
+        "hidden states": (8192 + 1024) * 4096 * 2,
+        "logits, gathered": 1024 * 128256 * 5,
+    }
+
+
+def test_a_soft_cap_makes_the_logits_anew() -> None:
+    architecture = find_architecture("gemma-2-9b")
+    (stage,) = cut(architecture, 1, 1)
+    settings = settings_of(architecture, "0.26")
+    assert total(made_pieces(stage, settings)) == 2 * 1024 * 256000 * 2
+    plain = replace(architecture, model_type="llama")
+    assert total(made_pieces(cut(plain, 1, 1)[0], settings)) == 1024 * 256000 * 2
 
 
 def test_the_newer_runner_samples_in_place_and_keeps_counts_for_penalties() -> None:

@@ -8,10 +8,11 @@ from workshop_utils.memory.assessment import Assessment
 from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.kv_precisions import KV_BITS
 from workshop_utils.memory.precisions import Precision, find_precision
-from workshop_utils.memory.process import nccl_terms, process_term
 from workshop_utils.memory.term import Certainty, Term
 from workshop_utils.memory.vllm import releases
 from workshop_utils.memory.vllm.budget import Budget, StageBudget, plan
+from workshop_utils.memory.vllm.non_torch import ALL_REDUCE, uncharged_pieces
+from workshop_utils.memory.vllm.piece import Piece
 from workshop_utils.memory.vllm.releases import constants, find_release
 from workshop_utils.memory.vllm.report import figures, sentences
 from workshop_utils.memory.vllm.settings import settle
@@ -98,20 +99,28 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
         Term(f"start-up: {piece.name}", "activations", piece.bytes, piece.formula, SOURCE, certainty)
         for piece in stage.activations
     )
-    context = process_term(gpu)
-    several = workload.tensor_parallel * workload.pipeline_parallel > 1
-    since = constants()["fitted"]["snapshot_after_nccl_since"]
-    uncharged = several and releases.number(budget.pool.settings.release.version) >= releases.number(since)
     return (
         *weights,
         *cache_terms(number, budget, workload.replica_batch),
         *work,
         *beside(stage, certainty),
-        Term("outside torch: kernels, NCCL", "process", stage.non_torch_bytes, "fitted, see vllm.toml",
-             constants()["fitted"]["source"], certainty),
-        *(nccl_terms(2) if uncharged else ()),
-        context,
-    )  # fmt: skip
+        *(outside_term(piece, "inside its share", certainty) for piece in stage.non_torch),
+        *(
+            outside_term(piece, "on top of its share", certainty)
+            for piece in uncharged_pieces(budget.pool.settings)
+        ),
+    )
+
+
+def outside_term(piece: Piece, where: str, certainty: Certainty) -> Term:
+    """Return what lies outside torch's allocator as a term; FlashInfer's buffers were never logged alone."""
+    sure: Certainty = "assumed" if piece.name == ALL_REDUCE else certainty
+    return Term(piece.name, "process", piece.bytes, f"{piece.formula}; {where}", fitted_source(), sure)
+
+
+def fitted_source() -> str:
+    """Return where the fitted figures come from."""
+    return str(constants()["fitted"]["source"])
 
 
 def cache_terms(number: int, budget: Budget, batch: int) -> Iterator[Term]:
@@ -140,18 +149,17 @@ def cache_terms(number: int, budget: Budget, batch: int) -> Iterator[Term]:
 
 def beside(stage: StageBudget, certainty: Certainty) -> Iterator[Term]:
     """Yield what vLLM keeps beside weights, cache and activations."""
-    where = "inside its share" if stage.graphs_counted else "on top of its share"
-    source = constants()["fitted"]["source"]
-    if stage.graph_bytes:
-        formula = f"a share for each stage and for each layer, fitted; {where}"
-        yield Term("CUDA graphs", "reserve", stage.graph_bytes, formula, source, certainty)
+    where = "mostly inside its share" if stage.graphs_counted_bytes else "on top of its share"
+    formula = f"outputs of attention's parts, a share for each layer and size, and a fitted rest; {where}"
+    yield Term("CUDA graphs", "reserve", stage.graph_bytes, formula, fitted_source(), certainty)
     if stage.runner_state_bytes:
         formula = "counts and bits for penalties, for each sequence and entry of the vocabulary"
         yield Term("sampler's state", "reserve", stage.runner_state_bytes, formula, SOURCE, "exact")
 
 
 def certainty_of(budget: Budget, gpu: Gpu) -> Certainty:
-    """Return measured on the GPU and the version that the fitted figures come from, else assumed."""
+    """Return measured on a GPU and a version that the fitted figures come from, else assumed."""
     fitted = constants()["fitted"]
-    version = budget.pool.settings.release.version
-    return "measured" if (gpu.name, version) == (fitted["gpu"], fitted["version"]) else "assumed"
+    version = releases.number(budget.pool.settings.release.version)
+    same = gpu.name in fitted["gpus"] and version in map(releases.number, fitted["versions"])
+    return "measured" if same else "assumed"

@@ -1,50 +1,36 @@
 """The peak of the profiling run: which tensors stand in the allocator beside the weights.
 
-The run passes max_num_batched_tokens through the model, then warms up the sampler for max_num_seqs sequences.
-The larger of both is the peak. Sources: vLLM's ``profile_run``, ``_dummy_run``, ``_dummy_sampler_run``
-(vllm/v1/worker/gpu_model_runner.py, vllm/v1/worker/gpu/model_runner.py), vllm/v1/sample/.
+The run passes max_num_batched_tokens through the model, which compiles it on the way, and then warms up the
+sampler for max_num_seqs sequences. The fullest moment is the peak. Sources: vLLM's ``profile_run`` and
+``_dummy_run`` (vllm/v1/worker/gpu_model_runner.py, vllm/v1/worker/gpu/model_runner.py).
 """
-
-from dataclasses import dataclass
 
 from workshop_utils.memory.vllm.images import Images, profiled_images
 from workshop_utils.memory.vllm.moe import workspace_bytes
-from workshop_utils.memory.vllm.releases import constants
+from workshop_utils.memory.vllm.piece import Piece, total
+from workshop_utils.memory.vllm.sampler import sampler_pieces
 from workshop_utils.memory.vllm.settings import Settings
-from workshop_utils.memory.vllm.stages import Stage
+from workshop_utils.memory.vllm.stages import Stage, attention_width
 from workshop_utils.models.architecture import LatentAttention, Layer
 
 # Latent attention sizes a buffer for chunks of its context (mla_attention.py): at most this many tokens.
 LATENT_CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some bytes of the peak, and how they come about."""
-
-    name: str
-    bytes: int
-    formula: str
-
-
 def peak_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
-    """Return the pieces of the peak of one rank: of the moment that needs most, and what stays all along."""
+    """Return the pieces of the peak of one rank: all that stand there at the moment that needs most."""
     kept = kept_pieces(stage, settings)
     images = profiled_images(stage, settings)
-    moments = [forward_pieces(stage, settings)]
+    moments = [(*kept, *forward_pieces(stage, settings))]
     if stage.first:
+        # Compiled before any product of matrices, whose workspaces come later.
         moments.append(embedding_pieces(stage, settings))
     if stage.last:
-        moments.append(sampler_pieces(stage, settings))
+        moments.append((*kept, *sampler_pieces(stage, settings)))
     if images:
-        kept = (*kept, Piece("images of the profiling run", images.kept_bytes, images.formula))
-        moments.append((tower_piece(images),))
-    return (*kept, *max(moments, key=total))
-
-
-def total(pieces: tuple[Piece, ...]) -> int:
-    """Return the sum in bytes."""
-    return sum(piece.bytes for piece in pieces)
+        features = Piece("images of the profiling run", images.kept_bytes, images.formula)
+        moments = [(features, *moment) for moment in (*moments, (*kept, tower_piece(images)))]
+    return max(moments, key=total)
 
 
 def kept_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
@@ -65,37 +51,37 @@ def kept_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def embedding_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
+    """Return the moment at which the kernel of the embedding is compiled, with a second table beside it.
+
+    vLLM lets TorchInductor join small kernels and time them apart and together (vllm/config/compilation.py,
+    ``benchmark_combo_kernel``). For that it makes every argument of a kernel anew (torch/_inductor,
+    ``get_args`` of codegen/triton.py): the table, and what the kernel writes. On one rank that is the
+    embedding and its norm; where ranks have to add up first, only the embedding.
+    """
+    hidden, rows = stage.architecture.hidden_size, stage.rows // stage.ranks
+    written = 2 if stage.ranks == 1 else 1
+    size = settings.batched_tokens * hidden * settings.value_bytes
+    formula = f"{written} × {settings.batched_tokens:,} × {hidden:,}"
+    return (
+        Piece(
+            "embedding, a second time", rows * hidden * settings.value_bytes, f"{rows:,} rows × {hidden:,}"
+        ),
+        Piece("hidden states", written * size, formula),
+    )
+
+
 def forward_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
     """Return the forward pass at its widest layer."""
     tokens, hidden = settings.batched_tokens, stage.architecture.hidden_size
     width = max((layer_values(layer, stage, settings) for layer in set(stage.layers)), default=0)
-    handed = 0 if stage.last else constants()["fitted"]["stage_tensors"]
-    # Beside the widest buffers: attention's output, the residual before and after it.
-    held = 3 + handed
+    # Beside the widest buffers: the residual before and after attention, and attention's output.
+    mixed = max((attention_width(layer, hidden, stage.ranks) for layer in set(stage.layers)), default=0)
+    states = tokens * (2 * hidden + mixed) * settings.value_bytes
     return (
-        Piece(
-            "hidden states",
-            held * tokens * hidden * settings.value_bytes,
-            f"{held} × {tokens:,} × {hidden:,}",
-        ),
+        Piece("hidden states", states, f"{tokens:,} × (2 × {hidden:,} + {mixed:,})"),
         Piece("widest layer", width * settings.value_bytes, f"{width:,} values of {tokens:,} tokens"),
         Piece("kernel timing", settings.device.l2_bytes, "a buffer of the L2 cache's size"),
-    )
-
-
-def embedding_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
-    """Return the moment at which the table of embeddings stands there twice, while its kernel is compiled.
-
-    Seen in nine starts of vLLM 0.26: where this is more than any layer needs (Llama 3.1 8B, Gemma 2 9B), it
-    is the peak of the stage that has the embedding, and of no other. No source states it.
-    """
-    hidden = stage.architecture.hidden_size
-    table = stage.rows // stage.ranks * hidden * settings.value_bytes
-    states = constants()["fitted"]["embedding_states" if stage.ranks == 1 else "embedding_states_cut"]
-    size = int(states * settings.batched_tokens * hidden * settings.value_bytes)
-    return (
-        Piece("embedding, a second time", table, f"{stage.rows // stage.ranks:,} rows × {hidden:,}"),
-        Piece("hidden states", size, f"{states:g} × {settings.batched_tokens:,} × {hidden:,}"),
     )
 
 
@@ -119,40 +105,6 @@ def layer_values(layer: Layer, stage: Stage, settings: Settings) -> int:
     return widest
 
 
-def sampler_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
-    """Return the warm-up of the sampler, for ``settings.rows`` sequences over the whole vocabulary.
-
-    The older runner keeps the logits in the weights' precision (gathered, padded) and three arrays in
-    float32: a copy, the probabilities, and the noise that they are divided by; and a buffer of one row for
-    each multiprocessor, from its top-k kernel. The newer one works on the logits in place.
-    """
-    rows, vocabulary = settings.rows, stage.architecture.vocabulary_size
-    hidden, tokens = stage.architecture.hidden_size, settings.batched_tokens
-    states = (tokens + 2 * rows) * hidden * settings.value_bytes
-    pieces = [Piece("hidden states", states, f"({tokens:,} + 2 × {rows:,}) × {hidden:,}")]
-    if settings.second_runner:
-        each = settings.release.second_runner_logit_bytes
-        size = rows * (stage.rows * settings.value_bytes + vocabulary * (each - 2))
-        formula = f"{rows:,} sequences × {vocabulary:,} × {each} bytes"
-        return (*pieces, Piece("sampler", size, formula))
-    size = rows * (stage.rows * settings.value_bytes + 3 * 4 * vocabulary)
-    programs = min(settings.device.multiprocessors, 1 << (rows - 1).bit_length())
-    formula = f"{rows:,} sequences × {vocabulary:,} × ({settings.value_bytes} + 3 × 4 bytes)"
-    buffer = Piece("top-k buffer", programs * vocabulary * 4, f"{programs} × {vocabulary:,} × 4 bytes")
-    return (*pieces, Piece("sampler", size, formula), buffer)
-
-
 def tower_piece(images: Images) -> Piece:
     """Return the image tower's own peak."""
     return Piece("image tower", images.tower_bytes, images.tower_formula)
-
-
-def runner_state_bytes(stage: Stage, settings: Settings) -> int:
-    """Return what the newer runner keeps for penalties: counts and a bit for each sequence and entry.
-
-    Source: ``PenaltiesState``, vllm/v1/worker/gpu/sample/penalties.py.
-    """
-    if not (settings.second_runner and stage.last):
-        return 0
-    vocabulary = stage.architecture.vocabulary_size
-    return 4 * settings.sequences * (vocabulary + -(-vocabulary // 32))

@@ -6,31 +6,34 @@ Source: ``determine_available_memory`` in vllm/v1/worker/gpu_worker.py.
 import math
 from dataclasses import dataclass
 
-from workshop_utils.memory.vllm.activations import Piece, peak_pieces, runner_state_bytes, total
+from workshop_utils.memory.vllm.activations import peak_pieces
 from workshop_utils.memory.vllm.blocks import Pool, make_pool
-from workshop_utils.memory.vllm.releases import constants, number
+from workshop_utils.memory.vllm.graphs import counted_bytes, graph_bytes
+from workshop_utils.memory.vllm.non_torch import charged_pieces
+from workshop_utils.memory.vllm.piece import Piece, total
+from workshop_utils.memory.vllm.sampler import runner_state_bytes
 from workshop_utils.memory.vllm.settings import Settings
 from workshop_utils.memory.vllm.stages import Stage, cut
 from workshop_utils.memory.vllm.weights import Storage, bytes_by_part
 from workshop_utils.models.architecture import Architecture
-from workshop_utils.units import GIB
 
 
 @dataclass(frozen=True, slots=True)
 class StageBudget:
     """What one rank of a stage holds, in bytes. ``available_bytes`` is what the log calls available.
 
-    ``graph_bytes`` and ``runner_state_bytes`` (the newer runner keeps them) are taken off where counted,
-    and otherwise come on top of the budget.
+    ``non_torch`` is taken off the budget. So are ``runner_state_bytes``, which the newer runner keeps, where
+    they are counted, and ``graphs_counted_bytes``, what a profile finds of ``graph_bytes``. All else of both
+    comes on top of the budget.
     """
 
     stage: Stage
     requested_bytes: int
     weights: dict[str, int]
     activations: tuple[Piece, ...]
-    non_torch_bytes: int
+    non_torch: tuple[Piece, ...]
     graph_bytes: int
-    graphs_counted: bool
+    graphs_counted_bytes: int
     runner_state_bytes: int
     runner_state_counted: bool
 
@@ -43,13 +46,17 @@ class StageBudget:
         return total(self.activations)
 
     @property
+    def non_torch_bytes(self) -> int:
+        return total(self.non_torch)
+
+    @property
     def available_bytes(self) -> int:
         return (
             self.requested_bytes
             - self.weights_bytes
             - self.activation_bytes
             - self.non_torch_bytes
-            - (self.graph_bytes if self.graphs_counted else 0)
+            - self.graphs_counted_bytes
             - (self.runner_state_bytes if self.runner_state_counted else 0)
         )
 
@@ -80,29 +87,11 @@ def stage_budget(stage: Stage, settings: Settings, storage: Storage) -> StageBud
     return StageBudget(
         stage=stage,
         requested_bytes=math.ceil(settings.gpu.usable_bytes * settings.utilization),
-        weights=bytes_by_part(stage, storage),
+        weights=bytes_by_part(stage, storage, settings.release.limits_splits),
         activations=peak_pieces(stage, settings),
-        non_torch_bytes=non_torch_bytes(settings),
-        graph_bytes=graph_bytes(stage),
-        graphs_counted=settings.counts_graphs,
+        non_torch=charged_pieces(stage, settings),
+        graph_bytes=graph_bytes(stage, settings),
+        graphs_counted_bytes=counted_bytes(stage, settings) if settings.counts_graphs else 0,
         runner_state_bytes=runner_state_bytes(stage, settings),
         runner_state_counted=settings.release.counts_runner_state,
     )
-
-
-def non_torch_bytes(settings: Settings) -> int:
-    """Return what the process takes beside torch's allocator during start-up: fitted, see ``vllm.toml``."""
-    if settings.tensor_parallel > 1:
-        later = number(settings.release.version) >= number(constants()["fitted"]["snapshot_after_nccl_since"])
-        return fitted_bytes("non_torch_after_nccl_gib" if later else "non_torch_tensor_parallel_gib")
-    return fitted_bytes("non_torch_stages_gib" if settings.pipeline_parallel > 1 else "non_torch_gib")
-
-
-def graph_bytes(stage: Stage) -> int:
-    """Return the CUDA graphs of one rank: fitted, see ``vllm.toml``."""
-    return fitted_bytes("graph_base_gib") + len(stage.layers) * fitted_bytes("graph_layer_gib")
-
-
-def fitted_bytes(name: str) -> int:
-    """Return one fitted size of ``vllm.toml`` in bytes."""
-    return int(constants()["fitted"][name] * GIB)

@@ -19,6 +19,10 @@ class Release:
     The older one warms up a sampler of full precision; the newer one, at first, neither that nor the graphs
     nor the image tower, so that its budget leaves more to the cache.
     ``counts_runner_state``: what the runner keeps for penalties lies inside the budget.
+    ``limits_splits``: weights are loaded with an allocator that splits no large block.
+    ``all_reduce_granularity_mib``: what each of FlashInfer's buffers for adding up over ranks is rounded to;
+    ``all_reduce_rest_mib``: what was logged beside them; ``all_reduce_with_stages``: whether pipeline stages
+    leave it those buffers.
     ``reserves_batches_in_flight``: a sliding layer keeps room for every batch under way, not for one.
     """
 
@@ -31,6 +35,10 @@ class Release:
     second_runner_profiles_images: bool
     second_runner_logit_bytes: int
     counts_runner_state: bool
+    limits_splits: bool
+    all_reduce_granularity_mib: int
+    all_reduce_rest_mib: int
+    all_reduce_with_stages: bool
     reserves_batches_in_flight: bool
     tokens_from_concurrency: bool
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from workshop_utils.memory.vllm.budget import Budget
+from workshop_utils.memory.vllm.non_torch import ALL_REDUCE
 from workshop_utils.memory.vllm.releases import constants, number
 from workshop_utils.units import format_gib
 
@@ -22,7 +23,13 @@ def figures(budget: Budget) -> dict[str, int | float]:
 
 def sentences(budget: Budget, batch: int) -> tuple[str, ...]:
     """Return what a reader should know, the reason why vLLM would not start first."""
-    return (*refusal(budget), *waiting(budget, batch), *beyond(budget), *newer(budget))
+    return (
+        *refusal(budget),
+        *waiting(budget, batch),
+        *beyond(budget),
+        *tensor_ranks(budget),
+        *newer(budget),
+    )
 
 
 def refusal(budget: Budget) -> Iterator[str]:
@@ -62,7 +69,7 @@ def waiting(budget: Budget, batch: int) -> Iterator[str]:
 def beyond(budget: Budget) -> Iterator[str]:
     """Yield what this version takes on top of the share of the GPU that it was given."""
     limiting = budget.limiting
-    extra = 0 if limiting.graphs_counted else limiting.graph_bytes
+    extra = 0 if limiting.graphs_counted_bytes else limiting.graph_bytes
     extra += 0 if limiting.runner_state_counted else limiting.runner_state_bytes
     version = budget.pool.settings.release.version
     if extra:
@@ -70,6 +77,26 @@ def beyond(budget: Budget) -> Iterator[str]:
             f"vLLM {version} takes about {format_gib(extra)} more than its share "
             "of the GPU: CUDA graphs and what the sampler keeps are not in its budget."
         )
+
+
+def tensor_ranks(budget: Budget) -> Iterator[str]:
+    """Yield on what the memory outside torch rests where matrices are cut."""
+    settings = budget.pool.settings
+    if settings.tensor_parallel == 1:
+        return
+    size = format_gib(budget.limiting.non_torch_bytes)
+    if settings.release.all_reduce_rest_mib:
+        yield (
+            f"The {size} outside torch with tensor ranks rest on start-up logs of vLLM 0.19 on H100; "
+            "FlashInfer's buffers explain three quarters of them."
+        )
+        return
+    buffers = sum(piece.bytes for piece in budget.limiting.non_torch if piece.name == ALL_REDUCE)
+    yield (
+        f"The {size} outside torch with tensor ranks rest on starts of vLLM 0.26 on two H200s without "
+        f"FlashInfer and NVLink multicast, and {format_gib(buffers)} of FlashInfer's buffers on its source; "
+        "vLLM 0.19 logged 2.1 GiB."
+    )
 
 
 def newer(budget: Budget) -> Iterator[str]:

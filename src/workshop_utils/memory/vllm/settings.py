@@ -22,7 +22,8 @@ class Device:
 class Settings:
     """The engine's arguments. ``length`` is max_model_len; ``values_bytes`` is of one activation value.
 
-    ``batched_tokens`` and ``sequences`` are max_num_batched_tokens and max_num_seqs.
+    ``batched_tokens`` and ``sequences`` are max_num_batched_tokens and max_num_seqs. ``flashinfer``: the
+    package, which vLLM's own requirements name, is there to add up over tensor ranks.
     """
 
     release: Release
@@ -37,11 +38,20 @@ class Settings:
     second_runner: bool
     cache_value_bits: int
     value_bytes: int = 2
+    flashinfer: bool = True
 
     @property
     def rows(self) -> int:
         """Sequences that the profiling run samples for: no more than it has tokens."""
         return min(self.sequences, self.batched_tokens)
+
+    @property
+    def graph_sizes(self) -> tuple[int, ...]:
+        """Numbers of tokens with a CUDA graph of their own: ``_set_cudagraph_sizes``, vllm/config/vllm.py."""
+        most = min(2 * self.sequences, 512, self.batched_tokens)
+        sizes = {1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)}
+        # The whole batch too, where it is no larger.
+        return tuple(sorted(size for size in sizes | {self.batched_tokens} if size <= most))
 
     @property
     def tokens_in_flight(self) -> int:
@@ -73,6 +83,7 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
     sequences: int | None = None,
     cache_value_bits: int = 16,
     value_bytes: int = 2,
+    flashinfer: bool = True,
 ) -> Settings:
     """Return the settings with vLLM's defaults for what is None; WorkshopError for a share outside (0, 1]."""
     share = release.gpu_memory_utilization if utilization is None else utilization
@@ -80,7 +91,7 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
         raise WorkshopError(f"gpu_memory_utilization {share} is no share; give one above 0 and up to 1.")
     tokens, count = batch_defaults(release, gpu)
     table = constants()["device"]
-    sizes = table.get(gpu.compute_capability, table["0.0"])
+    sizes = table["0.0"] | table.get(gpu.compute_capability, {}) | table.get(gpu.name, {})
     device = Device(sizes["l2_mib"] << 20, cublas_bytes(gpu), sizes["multiprocessors"])
     return Settings(
         release=release,
@@ -95,4 +106,5 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
         second_runner=release.takes_second_runner(architecture),
         cache_value_bits=cache_value_bits,
         value_bytes=value_bytes,
+        flashinfer=flashinfer,
     )

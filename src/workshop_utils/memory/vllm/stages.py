@@ -74,3 +74,13 @@ def rank_cached_values(attention: Attention | LatentAttention, ranks: int) -> in
     if isinstance(attention, LatentAttention):
         return attention.cached_values
     return attention.cached_values // attention.kv_heads * rank_kv_heads(attention, ranks)
+
+
+def attention_width(layer: Layer, hidden: int, ranks: int) -> int:
+    """Return the values that a layer's mixer hands on for one token, on one tensor rank."""
+    mixer = layer.attention
+    if isinstance(mixer, Attention):
+        return mixer.heads * (mixer.value_dim or mixer.head_dim) // ranks
+    if isinstance(mixer, LatentAttention):
+        return mixer.heads * mixer.value_dim // ranks
+    return hidden
