@@ -1,4 +1,4 @@
-"""How quick and how near our estimate is, beside hf-mem and accelerate. ``python tests/memory/bench_estimate.py``
+"""How quick and how near our estimate is, beside hf-mem and accelerate: run this file with Python.
 
 Not a test. Time: a cold ``workshop estimate`` (CPU seconds, median of ten processes), and 30 models × 12 GPU
 types × every layout up to 8 GPUs × 4 contexts in one process. Error: every recorded run on one GPU that was

@@ -29,8 +29,8 @@ def starts() -> list[dict]:
 
 
 STARTS = starts()
-# Models and layouts (tensor × pipeline) on H200 that fixed a constant of vllm.toml. No weight and no block of any
-# start did, and of the activations only phi-4's: the size of an H200's L2 cache.
+# Models and layouts (tensor × pipeline) on H200 that fixed a constant of vllm.toml. No weight and no block of
+# any start did, and of the activations only phi-4's: the size of an H200's L2 cache.
 FITTED = {
     ("llama-3.1-8b", 1, 1): "context, memory outside torch, CUDA graphs",
     ("llama-3.1-8b", 2, 1): "NCCL and memory outside torch with tensor ranks, CUDA graphs",

@@ -27,7 +27,7 @@ UNPACKED = ("nf4", "nf4-dq", "fp4", "int4", "gptq", "awq", "Q")
 def replica_estimates(
     shards: Sequence[Shard], workload: Workload, gpu: Gpu | None
 ) -> tuple[GpuEstimate, ...]:
-    """Return the estimates of the ranks of one replica, which hold ``shards``; equal ranks are counted once."""
+    """Return the estimates of the ranks of one replica, which hold ``shards``; equal ones once."""
     replica = replace(workload, data_parallel=1, batch=workload.replica_batch)
     by_stage = {shard.stage: shard for shard in reversed(shards)}
     shared = {stage: shared_estimate(shard, replica, gpu) for stage, shard in by_stage.items()}
