@@ -31,9 +31,15 @@ def test_flashinfer_rounds_three_buffers_to_the_granularity_of_its_version() -> 
     assert all_reduce_bytes(*start("llama-3.1-8b", "0.26", tensor_parallel=8)) == (6 + 2 + 14) * MIB
 
 
+@pytest.mark.parametrize("version", ["0.21", "0.24", "0.33"])
+def test_stages_leave_tensor_ranks_their_buffers_but_in_two_versions(version: str) -> None:
+    assert all_reduce_bytes(*start("llama-3.1-8b", version, tensor_parallel=2, pipeline_parallel=2)) > 0
+
+
 @pytest.mark.parametrize(
     ("version", "gpu", "chosen"),
     [
+        ("0.19", "H200", {"tensor_parallel": 2, "pipeline_parallel": 2}),
         ("0.26", "H200", {}),
         ("0.26", "H200", {"tensor_parallel": 2, "flashinfer": False}),
         ("0.26", "A100-80GB", {"tensor_parallel": 2}),
