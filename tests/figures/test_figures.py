@@ -7,6 +7,7 @@ import matplotlib
 import pytest
 
 from workshop_utils.figures.predicted_and_measured import predicted_and_measured_figure
+from workshop_utils.figures.recorded_cases import RecordedCase, recorded_cases_figure
 from workshop_utils.figures.slide_and_measured import LABELS, measured_parts, slide_and_measured_figure
 from workshop_utils.figures.style import COLOURS, workshop_style
 from workshop_utils.measure.measurement import load_measurements
@@ -63,3 +64,21 @@ def test_the_style_stays_inside_its_block() -> None:
 
 def test_no_two_kinds_share_a_colour() -> None:
     assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_recorded_cases_draw_both_predictions_and_mark_what_ran_out_of_memory() -> None:
+    cases = [
+        RecordedCase("small", 10**10, 10**10, 2 * 10**10, 8 * 10**10, False, True),
+        RecordedCase("long", 9 * 10**10, 9 * 10**10, 5 * 10**10, 14 * 10**10, False, True),
+        RecordedCase("failed", 8 * 10**10, 9 * 10**10, 9 * 10**10, 8 * 10**10, True, False),
+    ]
+    picture = recorded_cases_figure(cases, "recorded on a GPU; 2026-01-31")
+    (axes,) = picture.figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines["the slide's rule"].get_ydata()) == pytest.approx([2, 5 / 9])
+    assert list(lines["the estimate"].get_ydata()) == [1, 1]
+    assert lines["the estimate; ran out of memory"].get_markerfacecolor() == "none"
+    assert {text.get_text() for text in axes.texts} == {"small", "long"}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert "2026-01-31" in axes.get_xlabel()
+    assert "the slide's rule 0.56 to 2.00" in repr(picture)

@@ -5,6 +5,7 @@ import pytest
 from workshop_utils.errors import WorkshopError
 from workshop_utils.lessons.small_model_run import (
     QUESTIONS,
+    WORKSPACE,
     comparison_table,
     eight_prompts,
     predicted_parts,
@@ -34,8 +35,14 @@ def test_on_a_gpu_reserve_and_context_are_lines_of_their_own() -> None:
     end = MemoryReading(3500, 4100, 5000, 7000)
     measured = run_measurement(*watches(MemoryReading(3000, 3000, 3000, 3100), end), model="m")
     parts = {name: quantity.value for name, quantity in measured.values.items()}
-    assert parts == {"weights": 2000, "kv_cache": 500, "activations": 600, "reserve": 900, "process": 2000}
-    assert predicted_parts(PREDICTED, measured)["process"] > 0
+    assert parts == {
+        "weights": 2000, "kv_cache": 500, "activations": 600, "peak": 4100, "reserve": 900, "process": 2000,
+    }  # fmt: skip
+    expected = predicted_parts(PREDICTED, measured)
+    assert expected["process"] > 0
+    assert expected["peak"] == PREDICTED.peak_bytes
+    beside = PREDICTED.peak_bytes - sum(expected[part] for part in ("weights", "kv_cache", "activations"))
+    assert beside == next(term.bytes for term in PREDICTED.per_gpu[0].terms if term.name == WORKSPACE)
 
 
 def test_where_no_driver_figure_is_reported_the_line_is_left_out() -> None:

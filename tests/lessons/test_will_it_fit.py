@@ -3,10 +3,20 @@
 from pathlib import Path
 
 from workshop_utils.lessons.table import Table
-from workshop_utils.lessons.will_it_fit import gemma_table, recorded_table, slide_table_view
+from workshop_utils.lessons.will_it_fit import (
+    gemma_table,
+    phases_table,
+    predictions_table,
+    recorded_cases,
+    recordings_note,
+    slide_table_view,
+)
 from workshop_utils.measure.measurement import load_measurements
 
-RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded" / "gemma_3_4b_h200.json"
+RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded"
+GEMMA = load_measurements(RECORDED / "gemma_3_4b_h200.json")
+RUNS = load_measurements(RECORDED / "memory_of_generate.json")
+CASES = recorded_cases((*GEMMA, *RUNS))
 
 
 def test_the_slide_table_has_18_ticks_and_names_the_six_others() -> None:
@@ -28,11 +38,44 @@ def test_gemma_4b_at_128k_is_44_8_on_the_slide_and_2_8_exactly() -> None:
     assert (first[0], first[4], first[5], first[6]) == ("gemma-3-4b", "44.8", "2.8", "16 ×")
 
 
-def test_recorded_parts_sum_to_what_nvml_showed() -> None:
-    runs = load_measurements(RECORDED)
-    for run, row in zip(runs, recorded_table(runs).rows, strict=True):
-        assert row[-1] == f"{run.bytes_of('process') / 1e9:.1f}"
-        assert abs(sum(float(cell) for cell in row[1:-1]) - float(row[-1])) < 0.1
+def test_every_recorded_run_is_one_case_with_its_ranks_together() -> None:
+    assert sum(case.measured_bytes for case in CASES) == sum(
+        run.bytes_of("process") for run in (*GEMMA, *RUNS)
+    )
+    assert len(CASES) == len(GEMMA) + sum(run.settings["rank"] == 0 for run in RUNS)
+    assert len({case.label for case in CASES if case.room_bytes != CASES[0].room_bytes}) > 40
+
+
+def test_the_estimate_lies_within_ten_percent_and_the_slide_fails_both_ways() -> None:
+    ended = [case for case in CASES if not case.out_of_memory]
+    assert all(abs(case.estimate_ratio - 1) < 0.1 for case in ended)
+    assert min(case.slide_ratio for case in ended) < 0.5
+    assert max(case.slide_ratio for case in ended) > 2
+    assert all(case.estimate_fits != case.out_of_memory for case in CASES)
+    assert [row[0] for row in predictions_table(CASES).rows] == ["the slide's rule", "the estimate"]
+    assert predictions_table(CASES).rows[1][1] == f"{len(ended)} of {len(ended)}"
+
+
+def test_gemma_4b_at_128k_needed_more_than_the_slide_says_and_what_we_say() -> None:
+    case = next(case for case in CASES if case.label == "gemma-3-4b, 131,072 tokens")
+    assert case.slide_ratio < 0.6
+    assert abs(case.estimate_ratio - 1) < 0.01
+
+
+def test_the_phases_sum_to_their_peaks_and_the_measured_peaks_stand_below() -> None:
+    for run in (run for run in RUNS if run.settings["model"] == "gemma-3-4b"):
+        for column in (1, 2):
+            *terms, predicted, measured = (float(row[column]) for row in phases_table(run).rows)
+            assert abs(sum(terms) - predicted) < 0.04
+            assert abs(predicted - measured) < 0.02
+
+
+def test_the_note_names_hardware_and_date() -> None:
+    first, second = recordings_note(RUNS, GEMMA).splitlines()
+    assert "NVIDIA H100" in first
+    assert RUNS[0].date is not None
+    assert first.endswith(RUNS[0].date[:10])
+    assert second.endswith("date not noted")
 
 
 def test_a_table_escapes_html_and_an_empty_one_is_its_caption() -> None:

@@ -12,6 +12,8 @@ from workshop_utils.measure.watch import MemoryWatch
 from workshop_utils.memory.estimate import Estimate
 
 MB = 10**6
+# A term of the estimate that the warm-up has taken before anything is watched.
+WORKSPACE = "cuBLAS workspace"
 # The opening of "Alice's Adventures in Wonderland", Lewis Carroll, 1865: in the public domain.
 PASSAGE = Path(__file__).with_name("alice.txt")
 PAGE_TASK = "Continue this story."
@@ -29,6 +31,7 @@ PARTS = {
     "weights": ("weights", "every parameter in bfloat16"),
     "kv_cache": ("KV cache", "K and V of every token, in every layer"),
     "activations": ("working memory at the peak", "activations and logits of the prefill, freed afterwards"),
+    "peak": ("peak in torch's allocator", "everything alive at the fullest moment"),
     "libraries": ("before the model", "Python, torch, transformers and this notebook"),
     "reserve": ("allocator's reserve", "what torch keeps of the driver's memory beyond its peak"),
     "process": ("CUDA context and driver", "NVML's figure for this GPU less torch's reserve"),
@@ -66,6 +69,7 @@ def run_measurement(loading: MemoryWatch, generating: MemoryWatch, **settings: A
         "weights": loading.added_bytes,
         "kv_cache": generating.added_bytes,
         "activations": generating.working_bytes,
+        "peak": end.peak_bytes if on_gpu and generating.own_peak else None,
         "libraries": None if on_gpu else loading.before.held_bytes,
         "reserve": _difference(end.reserved_bytes, end.peak_bytes) if on_gpu else None,
         "process": _difference(end.driver_bytes, end.reserved_bytes),
@@ -75,10 +79,14 @@ def run_measurement(loading: MemoryWatch, generating: MemoryWatch, **settings: A
 
 
 def predicted_parts(predicted: Estimate, measured: Measurement) -> dict[str, int]:
-    """Return the predicted bytes of each part; the process around the model is a term of GPUs only."""
+    """Return the predicted bytes of each part; all but weights and cache are predicted for GPUs only."""
+    rank = predicted.fullest
     parts = {"weights": predicted.weights_bytes, "kv_cache": predicted.kv_cache_bytes}
+    if "peak" in measured.values:
+        working = (term for term in rank.needed if term.kind == "activations" and term.name != WORKSPACE)
+        parts |= {"activations": sum(term.bytes for term in working), "peak": rank.peak_bytes}
     if "process" in measured.values:
-        parts["process"] = predicted.per_gpu[0].bytes_of("process")
+        parts["process"] = rank.bytes_of("process")
     return parts
 
 
@@ -91,7 +99,9 @@ def comparison_table(predicted: Estimate, measured: Measurement) -> Table:
         if part in measured.values
     ]
     both = measured.bytes_of("weights") + measured.bytes_of("kv_cache")
-    rows.insert(2, _row("weights + KV cache", "the prediction", predicted.peak_bytes, both))
+    rows.insert(
+        2, _row("weights + KV cache", "your prediction", expected["weights"] + expected["kv_cache"], both)
+    )
     headers = ("part", "what it is", "predicted", "measured", "difference")
     return Table(headers, rows, f"MB (decimal), {measured.label}", text_columns=2)
 
