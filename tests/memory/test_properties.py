@@ -1,9 +1,13 @@
 """What holds for every model, precision, length, batch and layout, on examples that hypothesis chooses."""
 
+import json
+from itertools import pairwise
+
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.memory.estimate import Estimate, estimate
 from workshop_utils.memory.kv_cache import kv_cache_bytes, kv_cache_terms
 from workshop_utils.memory.precisions import KV_BITS, PRECISIONS
 from workshop_utils.memory.sharding import Shard, shards
@@ -123,3 +127,100 @@ def test_every_term_is_finite_positive_and_explained(
             assert term.bytes > 0
             assert term.formula
             assert term.source
+
+
+ESTIMATES = settings(EXAMPLES, max_examples=60)
+prompts = st.integers(1, 200_000)
+few = st.integers(1, 64)
+attentions = st.sampled_from(("sdpa", "eager", "flash_attention_2"))
+caches = st.sampled_from(("dynamic", "static"))
+
+
+def estimated(model: Architecture, tokens: int, **options: object) -> Estimate:
+    """The estimate; an example that the model cannot have is another example."""
+    try:
+        return estimate(model, tokens=tokens, **options)  # type: ignore[arg-type]
+    except WorkshopError:
+        assume(False)
+        raise
+
+
+def assert_never_less(smaller: Estimate, larger: Estimate) -> None:
+    for less, more in zip(smaller.per_gpu, larger.per_gpu, strict=True):
+        assert less.needed_bytes <= more.needed_bytes
+        assert less.peak_bytes <= more.peak_bytes
+
+
+@ESTIMATES
+@given(models, prompts, prompts, few, attentions, caches, st.booleans())
+def test_more_tokens_never_lower_the_peak(
+    model: Architecture, first: int, second: int, batch: int, attention: str, cache: str, padded: bool
+) -> None:
+    options = {"batch": batch, "attention": attention, "cache": cache, "padded": padded}
+    short, long = sorted((first, second))
+    assert_never_less(estimated(model, short, **options), estimated(model, long, **options))
+
+
+@ESTIMATES
+@given(models, prompts, few, few, attentions, caches)
+def test_more_sequences_never_lower_the_peak(
+    model: Architecture, tokens: int, first: int, second: int, attention: str, cache: str
+) -> None:
+    options = {"attention": attention, "cache": cache}
+    small, large = (estimated(model, tokens, batch=batch, **options) for batch in sorted((first, second)))
+    assert_never_less(small, large)
+
+
+@ESTIMATES
+@given(models, st.integers(512, 200_000), few, st.sampled_from(CACHES_IN_ORDER))
+def test_a_cache_of_more_bits_never_lowers_the_peak(
+    model: Architecture, tokens: int, batch: int, order: tuple[str, ...]
+) -> None:
+    # Shorter texts gain nothing: the newest 128 tokens stay in 16 bits, and one layer is unpacked beside them.
+    found = [estimated(model, tokens, batch=batch, kv_dtype=kv_dtype) for kv_dtype in order]
+    for smaller, larger in pairwise(found):
+        assert_never_less(smaller, larger)
+
+
+@ESTIMATES
+@given(models, prompts, few, st.sampled_from((("nf4", "int8", "bfloat16"), ("fp8-tensor", "bfloat16"))))
+def test_weights_of_more_bits_never_lower_the_peak(
+    model: Architecture, tokens: int, batch: int, order: tuple[str, ...]
+) -> None:
+    options = {"batch": batch, "kv_dtype": "bfloat16"}
+    found = [estimated(model, tokens, dtype=dtype, **options) for dtype in order]
+    for smaller, larger in pairwise(found):
+        assert_never_less(smaller, larger)
+
+
+@ESTIMATES
+@given(models, prompts, few, sizes, sizes, st.integers(2, 4))
+def test_replicas_repeat_the_ranks_of_one_replica_with_its_share_of_the_batch(
+    model: Architecture, tokens: int, batch: int, tensor_parallel: int, pipeline_parallel: int, replicas: int
+) -> None:
+    layout_of = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
+    one = estimated(model, tokens, batch=batch, **layout_of)
+    all_ranks = estimated(model, tokens, batch=batch * replicas, data_parallel=replicas, **layout_of).per_gpu
+    assert [rank.rank for rank in all_ranks] == list(range(len(all_ranks)))
+    assert [rank.needed for rank in all_ranks] == [rank.needed for rank in one.per_gpu] * replicas
+
+
+@ESTIMATES
+@given(models, prompts, few, sizes, sizes, attentions, caches)
+def test_json_round_trips_and_its_sums_are_sums_of_its_terms(
+    model: Architecture, tokens: int, batch: int, tensor_parallel: int, pipeline_parallel: int,
+    attention: str, cache: str,
+) -> None:  # fmt: skip
+    result = estimated(
+        model, tokens, batch=batch, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel,
+        attention=attention, cache=cache,
+    ).as_json()  # fmt: skip
+    assert json.loads(json.dumps(result)) == result
+    for rank in result["per_gpu"]:  # type: ignore[attr-defined]
+        peak = [term["bytes"] for term in rank["terms"] if term["kind"] not in {"reserve", "process"}]
+        assert sum(peak) == rank["peak_bytes"]
+        assert sum(term["bytes"] for term in rank["terms"]) == rank["process_bytes"]
+        phases = [
+            size for size in (rank["prefill_peak_bytes"], rank["decode_peak_bytes"]) if size is not None
+        ]
+        assert max(phases) == rank["peak_bytes"]
