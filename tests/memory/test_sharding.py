@@ -104,7 +104,7 @@ def test_tensor_ranks_hold_the_model_and_what_is_replicated(model: str, ranks: i
             for layer in architecture.layers
         ),
     )
-    counts = count_parameters(copied).by_part
+    counts = dict(count_parameters(copied).by_part)
     biases = sum(architecture.hidden_size for layer in architecture.layers if layer.attention.output_bias)
     counts["attention"] += (ranks - 1) * biases
     padded = -(-architecture.vocabulary_size // 64) * 64 * architecture.hidden_size

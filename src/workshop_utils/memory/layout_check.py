@@ -23,7 +23,7 @@ def padded_vocabulary(architecture: Architecture) -> int:
     return -(-architecture.vocabulary_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)
 def check_layout(architecture: Architecture, tensor_parallel: int, pipeline_parallel: int) -> None:
     """Raise WorkshopError for a layout that the model cannot have, with the choices."""
     for name, size in (("tensor", tensor_parallel), ("pipeline", pipeline_parallel)):

@@ -61,7 +61,7 @@ class Shard:
         return self.rank // self.tensor_parallel
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def shards(
     architecture: Architecture, tensor_parallel: int = 1, pipeline_parallel: int = 1
 ) -> tuple[Shard, ...]:
