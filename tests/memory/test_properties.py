@@ -176,7 +176,7 @@ def test_more_sequences_never_lower_the_peak(
 def test_a_cache_of_more_bits_never_lowers_the_peak(
     model: Architecture, tokens: int, batch: int, order: tuple[str, ...]
 ) -> None:
-    # Shorter texts gain nothing: the newest 128 tokens stay in 16 bits, and one layer is unpacked beside.
+    # Shorter texts gain nothing: 127 tokens stay in 16 bits, and one layer is unpacked beside them.
     found = [estimated(model, tokens, batch=batch, kv_dtype=kv_dtype) for kv_dtype in order]
     for smaller, larger in pairwise(found):
         assert_never_less(smaller, larger)
