@@ -47,8 +47,10 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         epilog="example: workshop estimate gemma-3-27b --tokens 131072",
     )
     parser.add_argument("--version", action="version", version=f"multigpu-llm-workshop {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, summary) in COMMANDS.items():
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=parser.prog)
+    # A command that there is needs no other one's parser; without one, the help lists all.
+    for name in [chosen] if chosen else COMMANDS:
+        module, summary = COMMANDS[name]
         subparser = subparsers.add_parser(
             name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows ? for a bar
-    chosen = next((word for word in words if not word.startswith("-")), None)
+    chosen = words[0] if words and words[0] in COMMANDS else None
     parsed = build_parser(chosen).parse_args(words)
     try:
         exit_code: int = importlib.import_module(COMMANDS[parsed.command][0]).run(parsed)

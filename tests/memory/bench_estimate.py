@@ -1,9 +1,9 @@
 """How quick and how near our estimate is, beside hf-mem and accelerate: run this file with Python.
 
-Not a test. Time: a cold ``workshop estimate`` (CPU seconds, median of ten processes), and 30 models × 12 GPU
-types × every layout up to 8 GPUs × 4 contexts in one process. Error: every recorded run on one GPU that was
-measured, against each tool's own figure for it, by its library calls on local configs (both commands ask a
-hub). hf-mem is not among our requirements: ``pip install hf-mem`` adds its rows.
+Not a test. Time: a cold ``workshop estimate`` (CPU seconds, median of twenty processes), and 30 models × 12
+GPU types × every layout up to 8 GPUs × 4 contexts in one process. Error: every recorded run on one GPU that
+was measured, against each tool's own figure for it, by its library calls on local configs (both commands ask
+a hub). hf-mem is not among our requirements: ``pip install hf-mem`` adds its rows.
 """
 
 import functools
@@ -28,12 +28,18 @@ from workshop_utils.models.parameters import count_parameters
 from workshop_utils.units import GB
 
 RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded" / "memory_of_generate.json"
+# What any command line tool of ours loads, and cannot do without.
+STANDARD_LIBRARY = "import argparse, dataclasses, json, pathlib"
 COLD = ["estimate", "gemma-3-27b", "--tokens", "131072", "--json"]
 CONTEXTS = (4096, 16384, 65536, 131072)
 
 
 def main() -> None:
-    print(f"cold `workshop {' '.join(COLD)}`: {cold_seconds():.3f} s of CPU, median of 10")
+    command, alone = cold_seconds("-m", "workshop_utils", *COLD), cold_seconds("-c", STANDARD_LIBRARY)
+    print(
+        f"cold `workshop {' '.join(COLD)}`: {command:.3f} s of CPU, median of 20; of these Python and "
+        f"`{STANDARD_LIBRARY}` {alone:.3f} s"
+    )
     pairs, seconds = sweep()
     print(f"{pairs:,} pairs of layout and GPU type: {seconds:.2f} s of CPU on one core")
     rows = [
@@ -53,12 +59,12 @@ def main() -> None:
         )
 
 
-def cold_seconds() -> float:
-    """Return the CPU seconds of a fresh process, median of ten."""
+def cold_seconds(*words: str) -> float:
+    """Return the CPU seconds of a fresh Python with these arguments, median of twenty."""
     found = []
-    for _ in range(10):
+    for _ in range(20):
         before = os.times()
-        subprocess.run([sys.executable, "-m", "workshop_utils", *COLD], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
         after = os.times()
         found.append(
             after.children_user + after.children_system - before.children_user - before.children_system

@@ -13,6 +13,7 @@ from workshop_utils.memory.process import cublas_bytes
 from workshop_utils.memory.sharding import shards, whole_model
 from workshop_utils.memory.tensors.forward import forwards
 from workshop_utils.memory.tensors.generate import Generation, peaks, play
+from workshop_utils.memory.tensors.stage import stage_of
 from workshop_utils.models.find import find_architecture
 from workshop_utils.units import MIB
 
@@ -89,8 +90,8 @@ def predicted(trace: dict) -> Steps:
     cut = shards(twin_architecture(trace["model"], trace["layers"]), 1, trace.get("gpus", 1))
     shard = cut[trace.get("rank", 0)]
     recorder = Recorder()
-    (prefill,) = forwards(shard, generation_of(trace).prefill(), 2, WORKSPACE)
-    play(recorder, prefill, [[] for _ in shard.layers])
+    (prefill,) = forwards(stage_of(shard).layer_set, generation_of(trace).prefill(), 2, WORKSPACE)
+    play(recorder, prefill, stage_of(shard).order, [[] for _ in shard.layers])
     return large(recorder.log)
 
 
@@ -158,7 +159,7 @@ def moved(steps: Steps, real: Steps) -> int:
 def test_a_prompt_in_chunks_needs_less() -> None:
     whole = whole_model(find_architecture("llama-3.1-8b"))
     sizes = [
-        peaks(whole, Generation(32_768, 16, 1, "sdpa", chunk=chunk), 2).prefill.bytes
+        peaks(stage_of(whole), Generation(32_768, 16, 1, "sdpa", chunk=chunk), 2).prefill.bytes
         for chunk in (None, 8192, 1024)
     ]
     assert sizes == sorted(sizes, reverse=True)

@@ -1,7 +1,6 @@
 """GPU types that researchers meet, from ``gpus.toml``: memory, speed, links, each with a source."""
 
 import difflib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,6 +40,8 @@ class Gpu:
 
 def load_gpus() -> tuple[Gpu, ...]:
     """Return all GPU types, in the order of the file."""
+    import tomllib  # only where a GPU type is asked for
+
     with Path(__file__).with_name("gpus.toml").open("rb") as file:
         entries = tomllib.load(file)["gpu"]
     return tuple(Gpu(**{"nvlink_gb_per_s": None, **entry}) for entry in entries)

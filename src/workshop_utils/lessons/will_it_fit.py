@@ -13,6 +13,7 @@ from workshop_utils.memory.estimate import Estimate, estimate
 from workshop_utils.memory.phases import generation_of
 from workshop_utils.memory.slide_rule import SlideCell, slide_rule, slide_table
 from workshop_utils.memory.tensors.generate import peaks
+from workshop_utils.memory.tensors.stage import stage_of
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
@@ -174,7 +175,7 @@ def phases_table(run: Measurement) -> Table:
     predicted = estimate_of(run)
     workload, rank = predicted.workload, predicted.fullest
     (shard,) = stage_shards(shape_of(run), workload)
-    found = peaks(shard, generation_of(workload), 2)
+    found = peaks(stage_of(shard), generation_of(workload), 2)
     moments = [found.prefill, *([found.decode] if found.decode else [])]
     workspace = sum(term.bytes for term in rank.needed if term.name == "cuBLAS workspace")
     lines = [

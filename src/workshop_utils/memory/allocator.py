@@ -30,13 +30,14 @@ class OutOfMemoryError(Exception):
 class Block:
     """A piece of a segment, in use or free, between its neighbours in the same segment."""
 
-    __slots__ = ("after", "before", "free", "place", "size", "small")
+    __slots__ = ("after", "before", "free", "key", "place", "size", "small")
 
     def __init__(self, size: int, place: int, small: bool) -> None:
         self.size = size
         self.place = place
         self.small = small
         self.free = False
+        self.key = 0
         self.before: Block | None = None
         self.after: Block | None = None
 
@@ -51,6 +52,18 @@ class Pool:
         self.keys: list[int] = []
         self.blocks: dict[int, Block] = {}
         self.least_rest = least_rest
+
+    def add(self, block: Block) -> None:
+        """Take in a free block."""
+        block.free = True
+        block.key = key = block.size * TOP + block.place
+        insort(self.keys, key)
+        self.blocks[key] = block
+
+    def remove(self, block: Block) -> None:
+        """Let a free block go, which grows."""
+        key = block.key
+        del self.keys[bisect_left(self.keys, key)], self.blocks[key]
 
 
 class Allocator:
@@ -72,7 +85,7 @@ class Allocator:
 
     def take(self, size: int) -> Block:
         """Return a block for a tensor of ``size`` bytes: the smallest free one that holds it, or a new."""
-        size = -(-max(size, 1) // SMALLEST) * SMALLEST
+        size = -(-(size or 1) // SMALLEST) * SMALLEST
         pool = self._small if size <= SMALL else self._large
         keys = pool.keys
         index = bisect_left(keys, size * TOP)
@@ -85,43 +98,38 @@ class Allocator:
         if rest_size >= pool.least_rest:
             rest = Block(rest_size, block.place + size, block.small)
             block.size = size
-            rest.free = True
-            rest.before, rest.after = block, block.after
-            if rest.after is not None:
-                rest.after.before = rest
+            rest.before = block
+            after = rest.after = block.after
+            if after is not None:
+                after.before = rest
             block.after = rest
-            key = rest_size * TOP + rest.place
-            insort(keys, key)
-            pool.blocks[key] = rest
-        self.allocated += block.size
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
+            pool.add(rest)
+            self.allocated += size
+        else:
+            self.allocated += block.size
+        if self.allocated > self.peak_allocated:  # noqa: PLR1730 - here a call costs as much as the rest
+            self.peak_allocated = self.allocated
         return block
 
     def give(self, block: Block) -> None:
         """Take a block back and join it with free neighbours."""
         self.allocated -= block.size
         pool = self._small if block.small else self._large
-        keys, blocks = pool.keys, pool.blocks
         before, after = block.before, block.after
         if before is not None and before.free:
-            key = before.size * TOP + before.place
-            del keys[bisect_left(keys, key)], blocks[key]
+            pool.remove(before)
             before.size += block.size
             before.after = after
             if after is not None:
                 after.before = before
             block = before
         if after is not None and after.free:
-            key = after.size * TOP + after.place
-            del keys[bisect_left(keys, key)], blocks[key]
+            pool.remove(after)
             block.size += after.size
-            block.after = after.after
-            if block.after is not None:
-                block.after.before = block
-        block.free = True
-        key = block.size * TOP + block.place
-        insort(keys, key)
-        blocks[key] = block
+            after = block.after = after.after
+            if after is not None:
+                after.before = block
+        pool.add(block)
 
     def run(self, steps: Sequence[int], blocks: list[Block | None]) -> list[Block | None]:
         """Run a tape's steps: take a block for each size, give back slot ``n`` for each ``~n``.

@@ -1,14 +1,13 @@
 """How a quantised matrix lies in memory: values of a few bits, and scales that groups of them share."""
 
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 # A block of values is scaled by a float32, where double quantisation shrinks the scales themselves.
 OUTER_SCALE_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class BlockLayout:
+class BlockLayout(NamedTuple):
     """``bits`` for each value and ``scale_bits`` (scale, zero point) for each tile of values.
 
     A matrix has ``rows`` outputs and ``columns`` inputs. A tile covers ``tile_rows`` × ``tile_columns``, None

@@ -1,6 +1,7 @@
 """The memory that a model needs on each GPU, as a sum of terms that a reader can inspect."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +9,7 @@ from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.layout_check import check_layout
 from workshop_utils.memory.precisions import find_precision, kv_precision
-from workshop_utils.memory.workload import ENGINE_ONLY, Workload, find_engine
+from workshop_utils.memory.workload import ENGINE_ONLY, NEW_TOKENS, Workload, find_engine
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.parameters import count_parameters
 from workshop_utils.units import format_gb
@@ -31,7 +32,7 @@ class Estimate:
     per_gpu: tuple[GpuEstimate, ...]
     not_counted: tuple[str, ...]
     notes: tuple[str, ...]
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any]
 
     @property
     def weights_bytes(self) -> int:
@@ -77,7 +78,7 @@ class Estimate:
             "lower_bound": bool(self.not_counted),
             "not_counted": list(self.not_counted),
             "notes": list(self.notes),
-            **({self.workload.engine: self.figures} if self.figures else {}),
+            **({self.workload.engine: dict(self.figures)} if self.figures else {}),
         }
 
 
@@ -101,9 +102,8 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
     """
     cache = kv_precision(dtype, kv_dtype)
     module = find_engine(engine)
-    options = {"cache": module.CACHES[0]} | {
-        name: value for name, value in options.items() if value is not None
-    }
+    defaults = {"cache": module.CACHES[0], "new_tokens": max(1, min(NEW_TOKENS, tokens))}
+    options = defaults | {name: value for name, value in options.items() if value is not None}
     workload = Workload(tokens, batch, dtype, cache, engine, attention or module.ATTENTION[0], **options)
     check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel)
     found = module.assess(architecture, workload, gpu)
@@ -122,6 +122,12 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
 def notes(architecture: Architecture, workload: Workload) -> list[str]:
     """Return what a reader should know about this estimate, one sentence each."""
     found = []
+    idle = workload.data_parallel - workload.batch
+    if idle > 0:
+        found.append(
+            f"{idle} of the {workload.data_parallel} replicas get none of the {workload.batch} sequences; "
+            "they are shown as if they had one."
+        )
     if architecture.max_positions and workload.tokens > architecture.max_positions:
         found.append(
             f"{workload.tokens:,} tokens are more than the {architecture.max_positions:,} positions "

@@ -5,7 +5,7 @@ choice: ``llama_tensor_get_type`` in src/llama-quant.cpp of llama.cpp at 8784689
 otherwise, and with an importance matrix Q4_0 and Q5_0 spend more on the first layers.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.memory.block_layout import BlockLayout
 from workshop_utils.memory.matrices import Matrix
@@ -58,8 +58,7 @@ FILES = {
 SPARE_OUTPUTS = {"Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a matrix stands: layer ``number`` of ``layers``, with its experts and its heads per KV head."""
 
     number: int = 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from workshop_utils.memory.term import Kind, Term
 
@@ -10,8 +11,7 @@ from workshop_utils.memory.term import Kind, Term
 Simulation = Callable[[int | None], int | None]
 
 
-@dataclass(frozen=True)
-class Reserve:
+class Reserve(NamedTuple):
     """How the allocator's reserve is found: a simulation, which takes milliseconds and runs when asked for.
 
     ``limit_bytes`` is the GPU's memory less the process around the allocator, None where no GPU is named.

@@ -6,7 +6,6 @@ That belongs to the engine.
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -116,8 +115,7 @@ def sequences(batch: int) -> str:
 def cross_term(attention: Attention, layers: int, tokens: int, batch: int, precision: KvPrecision) -> Term:
     """Return the K and V of the encoder's output; the input is taken to be as long as the answer."""
     term = token_term(attention, layers, tokens, batch, precision)
-    return replace(
-        term,
+    return term._replace(
         name=f"KV cache: {layers} cross-attention layers",
         formula=f"{term.formula}, of an input of as many tokens as the answer",
         certainty="assumed",

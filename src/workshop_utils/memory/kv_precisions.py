@@ -1,12 +1,11 @@
 """In how many bits the KV cache keeps a value: a choice of its own, whatever the weights."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.memory.term import Certainty
 
 
-@dataclass(frozen=True, slots=True)
-class KvPrecision:
+class KvPrecision(NamedTuple):
     """``bits`` for each value, and ``group_bits`` of scale and zero point for each ``group`` of values.
 
     The newest tokens, at most ``residual`` of them, wait in 16 bits until they are quantised together.

@@ -1,7 +1,7 @@
 """The weight matrices inside a layer, one by one: what quantised formats shrink, and need the shape of."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.models.architecture import (
     Attention,
@@ -17,8 +17,7 @@ from workshop_utils.models.architecture import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(NamedTuple):
     """``copies`` matrices of ``rows`` outputs × ``columns`` inputs, of one part of the model.
 
     ``role`` is what a format may treat apart: embedding, head, k, v, qkv, output or down; else empty.

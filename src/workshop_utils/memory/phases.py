@@ -6,12 +6,13 @@ from functools import lru_cache, partial
 
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.gpu_estimate import GpuEstimate, Reserve
-from workshop_utils.memory.kv_cache import kv_cache_terms
+from workshop_utils.memory.kv_cache import kv_cache_bytes, kv_cache_terms
 from workshop_utils.memory.matrices import layer_matrices
 from workshop_utils.memory.precisions import find_precision
 from workshop_utils.memory.process import cublas_term, nccl_terms, process_term
 from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.generate import Generation, Peaks, peaks, reserved_bytes
+from workshop_utils.memory.tensors.stage import stage_of
 from workshop_utils.memory.tensors.style import style_of
 from workshop_utils.memory.term import Certainty, Term
 from workshop_utils.memory.weights import weight_terms
@@ -28,10 +29,16 @@ def replica_estimates(
     shards: Sequence[Shard], workload: Workload, gpu: Gpu | None
 ) -> tuple[GpuEstimate, ...]:
     """Return the estimates of the ranks of one replica, which hold ``shards``; equal ones once."""
-    replica = replace(workload, data_parallel=1, batch=workload.replica_batch)
+    replica = replica_workload(workload)
     by_stage = {shard.stage: shard for shard in reversed(shards)}
     shared = {stage: shared_estimate(shard, replica, gpu) for stage, shard in by_stage.items()}
     return tuple(shared[shard.stage].as_rank(rank) for rank, shard in enumerate(shards))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def replica_workload(workload: Workload) -> Workload:
+    """Return what one replica runs."""
+    return replace(workload, data_parallel=1, batch=workload.replica_batch)
 
 
 @lru_cache(maxsize=8192)
@@ -39,7 +46,8 @@ def shared_estimate(shard: Shard, workload: Workload, gpu: Gpu | None) -> GpuEst
     """Return the estimate of every rank that holds such a shard; equal ranks share it."""
     value_bytes = 4 if workload.dtype == "float32" else 2
     generation = generation_of(workload)
-    found = peaks(shard, generation, value_bytes)
+    stage = stage_of(shard)
+    found = peaks(stage, generation, value_bytes)
     certainty = certainty_of(shard, workload)
     weights = weight_terms(shard, workload.dtype)
     cache = kv_cache_terms(shard, workload.tokens, workload.batch, workload.kv_dtype)
@@ -57,7 +65,7 @@ def shared_estimate(shard: Shard, workload: Workload, gpu: Gpu | None) -> GpuEst
         prefill_peak_bytes=lasting + found.prefill.bytes,
         decode_peak_bytes=lasting + found.decode.bytes if found.decode else None,
         reserve=Reserve(
-            simulate=partial(reserved_bytes, shard, generation, value_bytes, loaded, products.bytes),
+            simulate=partial(reserved_bytes, stage, generation, value_bytes, loaded, products.bytes),
             limit_bytes=gpu.usable_bytes - total(outside) if gpu else None,
             source=ALLOCATOR,
             certainty=certainty,
@@ -95,9 +103,12 @@ def moment_terms(
     phase = "prefill" if moment is found.prefill else "decoding"
     if workload.kv_dtype in KEPT_AS_COMPUTED:
         extra, words = moment.cache - cache_bytes, BEYOND
+        missing = min(0, extra)
     else:
         extra, words = moment.cache // max(1, len(shard.layers)), UNPACKED_LAYER
-    inside = moment.inside + min(0, extra)
+        final = kv_cache_bytes(shard, workload.tokens, workload.batch, "bfloat16")
+        missing = min(0, moment.cache - final) * cache_bytes // max(1, final)
+    inside = moment.inside + missing
     where = (
         "before or after the layers"
         if moment.layer is None

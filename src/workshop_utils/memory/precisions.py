@@ -1,6 +1,6 @@
 """In how many bits a weight or a cached value is stored, and what of a model a format leaves as it is."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.memory.block_layout import BlockLayout
@@ -29,8 +29,7 @@ TEXT_LAYERS = LAYER_MATRICES - {"vision"}
 GGUF_PARTS = TEXT_LAYERS | {"embedding", "head"}
 
 
-@dataclass(frozen=True, slots=True)
-class Precision:
+class Precision(NamedTuple):
     """A storage format. ``parts`` are those that it shrinks, None for a plain format, which stores all alike.
 
     ``layout`` is how it stores a matrix, None where that differs by matrix (``gguf``, a file type).
@@ -118,7 +117,7 @@ _ALL = (
         "int4", 16, "an ideal 4-bit format, for no particular loader", FLAT_64, LAYER_MATRICES,
         "a float32 for each block of 64 weights", certainty="assumed",
     ),
-    _bitsandbytes("nf4", NF4, replace(FLAT_64, matrix_bytes=CODE_TABLE), BLOCKS_OF_64),
+    _bitsandbytes("nf4", NF4, FLAT_64._replace(matrix_bytes=CODE_TABLE), BLOCKS_OF_64),
     _bitsandbytes(
         "nf4-dq", NF4,
         BlockLayout(
@@ -127,7 +126,7 @@ _ALL = (
         ),
         "8 bits for each block of 64 weights, a float32 for each 256 of these, and tables for each matrix",
     ),
-    _bitsandbytes("fp4", NF4, replace(FLAT_64, matrix_bytes=CODE_TABLE), BLOCKS_OF_64),
+    _bitsandbytes("fp4", NF4, FLAT_64._replace(matrix_bytes=CODE_TABLE), BLOCKS_OF_64),
     *(_grouped("gptq", 4, group) for group in (128, 64, 32)),
     _grouped("gptq", 8, 128),
     *(_grouped("awq", 4, group) for group in (128, 64, 32)),

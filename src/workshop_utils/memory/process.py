@@ -1,7 +1,7 @@
 """What a process takes on a GPU before and beside any tensor of the model."""
 
 import functools
-import tomllib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ NEWEST_MEASURED = "9.0"
 
 @functools.cache
 def constants() -> dict[str, Any]:
-    """Return ``process.toml``."""
-    with Path(__file__).with_name("process.toml").open("rb") as file:
-        return tomllib.load(file)
+    """Return ``process.json``."""
+    text = Path(__file__).with_name("process.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 def process_term(gpu: Gpu | None) -> Term:
     """Return CUDA context and driver overhead: measured on some GPU types, assumed on every other."""
-    measured = constants()
+    measured = constants()["context"]
     same = gpu is not None and gpu.name in measured["gpus"]
     where = " and ".join(measured["gpus"])
     return Term(

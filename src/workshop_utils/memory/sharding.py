@@ -135,7 +135,7 @@ def cut_layer(layer: Layer, ranks: int) -> Layer:
     return replace(
         layer,
         attention=cut_mixer(layer.attention, ranks),
-        mlp=replace(layer.mlp, width=layer.mlp.width // ranks) if layer.mlp else None,
+        mlp=layer.mlp._replace(width=layer.mlp.width // ranks) if layer.mlp else None,
         experts=cut_experts(layer.experts, ranks) if layer.experts else None,
         cross_attention=cut_attention(layer.cross_attention, ranks) if layer.cross_attention else None,
     )
@@ -147,11 +147,11 @@ def cut_mixer(mixer: Mixer, ranks: int) -> Mixer:
         case Attention():
             return cut_attention(mixer, ranks)
         case LatentAttention():
-            return replace(mixer, heads=mixer.heads // ranks)
+            return mixer._replace(heads=mixer.heads // ranks)
         case Mamba2():
-            return replace(mixer, heads=mixer.heads // ranks, groups=max(1, mixer.groups // ranks))
+            return mixer._replace(heads=mixer.heads // ranks, groups=max(1, mixer.groups // ranks))
         case GatedDeltaNet():
-            return replace(mixer, key_heads=mixer.key_heads // ranks, value_heads=mixer.value_heads // ranks)
+            return mixer._replace(key_heads=mixer.key_heads // ranks, value_heads=mixer.value_heads // ranks)
         case ConstantState():
             return mixer
 
@@ -164,4 +164,4 @@ def cut_attention(attention: Attention, ranks: int) -> Attention:
 def cut_experts(experts: Experts, ranks: int) -> Experts:
     """Return every expert with one rank's share of its width."""
     shared = experts.shared_width // ranks if experts.shared_width else None
-    return replace(experts, width=experts.width // ranks, shared_width=shared)
+    return experts._replace(width=experts.width // ranks, shared_width=shared)

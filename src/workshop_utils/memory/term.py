@@ -1,14 +1,12 @@
 """One line of an estimate."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Certainty = Literal["exact", "measured", "assumed"]
 Kind = Literal["weights", "kv_cache", "activations", "reserve", "process"]
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """Some bytes on one GPU, with the formula in words, its source, and how sure it is.
 
     ``kind``: weights, kv_cache and activations live in the framework's allocator; reserve is what that
@@ -24,4 +22,4 @@ class Term:
     certainty: Certainty
 
     def as_json(self) -> dict[str, object]:
-        return asdict(self)
+        return self._asdict()

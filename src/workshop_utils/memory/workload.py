@@ -59,7 +59,7 @@ class Workload:
         engine = find_engine(self.engine)
         check_choice("attention", self.attention, engine.ATTENTION, self.engine)
         check_choice("cache", self.cache, engine.CACHES, self.engine)
-        if self.new_tokens > self.tokens and self.new_tokens != NEW_TOKENS:
+        if self.new_tokens > self.tokens:
             raise WorkshopError(
                 f"new_tokens {self.new_tokens} are more than all {self.tokens} tokens; tokens counts prompt "
                 "and answer together."

@@ -6,6 +6,7 @@ Widths are numbers of values; nothing here knows about precision, memory or a GP
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.models.mixers import (
     Attention,
@@ -22,8 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Some parameters of one part: its weight ``matrices``, and ``others`` such as biases and norms."""
 
     part: str
@@ -31,8 +31,7 @@ class Piece:
     others: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DenseMlp:
+class DenseMlp(NamedTuple):
     """MLP of ``width``: up and down projections, and a gate beside up where it is ``gated``."""
 
     width: int
@@ -40,8 +39,7 @@ class DenseMlp:
     gated: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Experts:
+class Experts(NamedTuple):
     """A token passes ``active`` of ``routed`` gated MLPs of ``width``, and every ``shared`` one.
 
     ``shared_width`` is the width of a shared one where it differs.
@@ -75,8 +73,7 @@ class Layer:
     counted: tuple[Piece, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VisionTower:
+class VisionTower(NamedTuple):
     """The image encoder with its projector into the text model; it loads with the weights.
 
     ``matrices``: of its ``parameters``, those in the linear layers of its blocks.

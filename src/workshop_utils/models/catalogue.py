@@ -1,8 +1,9 @@
 """The bundled catalogue: published configs of models that the workshop speaks about, each with its source."""
 
-import tomllib
-from dataclasses import dataclass
+import functools
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 from workshop_utils.models.config import Config, read_json_object
 
@@ -10,8 +11,7 @@ FOLDER = Path(__file__).parent
 CONFIGS = FOLDER / "configs"
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
+class CatalogueEntry(NamedTuple):
     """One model: short name, Hugging Face id, where its config was published, other ids of the same shape."""
 
     name: str
@@ -26,13 +26,23 @@ class CatalogueEntry:
 
     def config(self) -> Config:
         """Return the bundled config.json."""
-        return Config(
-            read_json_object(CONFIGS / f"{self.name}.json"), self.name, f"the config of {self.name}"
-        )
+        found = bundled_config(self.name)
+        assert found, f"{self.name} has no file in {CONFIGS}"
+        return found
 
 
+def bundled_config(name: str) -> Config | None:
+    """Return the config of a short name, None for any other; the catalogue itself is not read for it."""
+    if f"{name}.json" not in os.listdir(CONFIGS):
+        return None
+    return Config(read_json_object(CONFIGS / f"{name}.json"), name, f"the config of {name}")
+
+
+@functools.cache
 def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Return all entries in the order of the file; no config is read."""
+    import tomllib  # half of the time that a cold start takes to find a model
+
     with (FOLDER / "catalogue.toml").open("rb") as file:
         models = tomllib.load(file)
     return tuple(

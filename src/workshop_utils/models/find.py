@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.architecture import Architecture
-from workshop_utils.models.catalogue import load_catalogue
+from workshop_utils.models.catalogue import bundled_config, load_catalogue
 from workshop_utils.models.config import Config, read_json_object
 from workshop_utils.models.reading import read_architecture
 
@@ -18,6 +18,8 @@ def find_architecture(model: str) -> Architecture:
     Hugging Face cache holds, a model folder or a config.json. Raises WorkshopError in one sentence.
     """
     wanted = model.strip()
+    if config := bundled_config(wanted.casefold()):
+        return read_architecture(config)
     for entry in load_catalogue():
         if wanted.casefold() in {name.casefold() for name in entry.ids}:
             return read_architecture(entry.config())

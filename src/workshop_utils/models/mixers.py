@@ -5,12 +5,12 @@ it has one) and ``state_values`` for a sequence of any length. ``kind`` is its n
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.errors import WorkshopError
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantState:
+class ConstantState(NamedTuple):
     """A mixer of which only the cache is known, or a layer without any (of a model without a family file)."""
 
     recurrent_values: int = 0
@@ -81,8 +81,7 @@ class Attention:
         return self.beside.state_values if self.beside else 0
 
 
-@dataclass(frozen=True, slots=True)
-class LatentAttention:
+class LatentAttention(NamedTuple):
     """Multi-head latent attention (DeepSeek): caches one compressed vector and the rotary key, no V.
 
     ``index_dim`` is the width of the key by which sparse attention chooses its tokens (DeepSeek-V3.2).
@@ -114,8 +113,7 @@ class LatentAttention:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mamba2:
+class Mamba2(NamedTuple):
     """Mamba-2 state space layer: a state of fixed size for each sequence, nothing for each token.
 
     ``heads`` × ``head_dim`` is its inner width; a convolution over ``conv_width`` tokens goes before it.
@@ -156,8 +154,7 @@ class Mamba2:
         return self.recurrent_values + self.channels * self.conv_width
 
 
-@dataclass(frozen=True, slots=True)
-class GatedDeltaNet:
+class GatedDeltaNet(NamedTuple):
     """Linear attention with the gated delta rule (Qwen3-Next): a matrix for each value head and sequence.
 
     Source: Gated Delta Networks, https://arxiv.org/abs/2412.06464, section 3.

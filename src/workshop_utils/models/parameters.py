@@ -5,8 +5,8 @@ Checked against models built by transformers on torch's meta device (``tests/mod
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from workshop_utils.models.architecture import (
     Architecture,
@@ -28,8 +28,7 @@ PARTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterCounts:
+class ParameterCounts(NamedTuple):
     """Parameters of a model.
 
     ``by_part``: parts that the model has, in the order of ``PARTS``; a tied head counts as embedding, so do

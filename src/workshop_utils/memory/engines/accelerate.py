@@ -24,6 +24,7 @@ ATTENTION = ("sdpa", "eager", "flash_attention_2")
 CACHES = ("dynamic", "static")
 OPTIONS = ("prefill_chunk", "padded", "cpu_memory_gib")
 CPU_MEMORY_GIB = 64.0
+BETWEEN_COPIES = "the allocator's reserve on the first GPU, where layers come and go"
 SOURCE = "device_map of accelerate 1.15; AlignDevicesHook copies an offloaded layer's weights for its turn"
 
 
@@ -41,7 +42,7 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
     found = device_map(architecture, workload.dtype, workload.pipeline_parallel, free, int(host * GIB))
     return Assessment(
         ranks=ranks(architecture, workload, gpu, found),
-        not_counted=not_counted(architecture),
+        not_counted=(*not_counted(architecture), *((BETWEEN_COPIES,) if found.offloaded else ())),
         notes=sentences(found),
         figures={
             "gpu_layers": list(found.gpu_layers),

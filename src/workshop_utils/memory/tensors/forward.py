@@ -4,20 +4,18 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.layer import LayerTape, layer_tape
 from workshop_utils.memory.tensors.masks import additive, causal_mask, sliding_mask
 from workshop_utils.memory.tensors.norms import norm
 from workshop_utils.memory.tensors.rotary import tables
-from workshop_utils.memory.tensors.style import Style, style_of
+from workshop_utils.memory.tensors.stage import LayerSet, rotary_width
+from workshop_utils.memory.tensors.style import Style
 from workshop_utils.memory.tensors.tape import Tape, highest, without_small_passing
-from workshop_utils.models.architecture import Attention, LatentAttention, Layer, Mixer
+from workshop_utils.models.architecture import Layer, Mixer
 
 # ids, attention mask, positions and one of them twice: integers of 8 bytes a token.
 INPUTS, INDEX_BYTES = 4, 8
-# Model types whose sliding layers have positions of their own.
-OWN_TABLES = ("gemma3", "gemma4")
 
 
 class EdgeTape(NamedTuple):
@@ -38,62 +36,53 @@ class EdgeTape(NamedTuple):
 class Forward(NamedTuple):
     """All tapes of one pass, in order; ``norm`` and ``logits`` only where the stage has the model's end.
 
-    ``kinds`` are the tapes of distinct layers; ``order`` says of each layer which one it is. ``first`` is the
-    first layer where it differs: on a later stage, by the workspace of the first matrix product.
+    ``kinds`` are the tapes of distinct layers. ``first`` is that of the stage's first layer where it differs:
+    on a later stage, by the workspace of the first matrix product. ``sent`` are the bytes that another device
+    sends for each layer of a kind alone; nothing on the first stage.
     """
 
     opening: EdgeTape
     first: LayerTape | None
     kinds: tuple[LayerTape, ...]
-    order: tuple[int, ...]
+    sent: tuple[tuple[int, ...], ...]
     norm: EdgeTape | None
     logits: EdgeTape | None
 
 
+@lru_cache(maxsize=4096)
 def forwards(
-    shard: Shard, passes: tuple[Pass, ...], value_bytes: int, workspace: int = 0
-) -> Iterator[Forward]:
-    """Yield the tapes of each pass of a stage; the cache that one leaves is where the next begins.
+    stage: LayerSet, passes: tuple[Pass, ...], value_bytes: int, workspace: int = 0
+) -> tuple[Forward, ...]:
+    """Return the tapes of each pass of a stage; the cache that one leaves is where the next begins.
 
     ``workspace`` are the bytes that come with the first matrix product; 0 where they are counted elsewhere.
     """
-    style, width = style_of(shard.architecture.model_type), shard.hidden_size
-    layers, order = distinct_layers(shard)
-    cached: tuple[tuple[int, ...], ...] = ((),) * len(layers)
+    style, width, ends = stage.style, stage.width, stage.ends
+    cached: tuple[tuple[int, ...], ...] = ((),) * len(stage.layers)
+    found = []
     for now in passes:
         arguments = [
-            (
-                layer,
-                style,
-                width,
-                value_bytes,
-                pass_of(layer, now),
-                before,
-                copies(shard, layer, now, value_bytes),
-            )
-            for layer, before in zip(layers, cached, strict=True)
+            (layer, style, width, value_bytes, pass_of(layer, now), before)
+            for layer, before in zip(stage.layers, cached, strict=True)
         ]
         kinds = tuple(recorded_layer(*each) for each in arguments)
-        later = workspace and shard.stage > 0
-        first = recorded_layer(*arguments[order[0]], workspace) if later else None
+        later = workspace and not stage.embeds
         cached = tuple(tape.cache_bytes for tape in kinds)
-        tokens, ends = now.batch * now.queries, shard.final_norm
-        yield Forward(
-            opening=opening_tape(shard, style, now, value_bytes, workspace),
-            first=first,
-            kinds=kinds,
-            order=order,
-            norm=norm_tape(style, width, tokens, value_bytes) if ends else None,
-            logits=logits_tape(shard.architecture.vocabulary_size, now.batch, value_bytes) if ends else None,
+        tokens = now.batch * now.queries
+        found.append(
+            Forward(
+                opening=recorded_opening(
+                    width, stage.windows, stage.rotary, stage.embeds, style, now, value_bytes, workspace
+                ),
+                first=recorded_layer(*arguments[0], workspace) if later else None,
+                kinds=kinds,
+                sent=() if stage.embeds else sent_bytes(stage, now, value_bytes),
+                norm=norm_tape(style, width, tokens, value_bytes) if ends else None,
+                logits=logits_tape(stage.vocabulary, now.batch, value_bytes) if ends else None,
+            )
         )
         workspace = 0
-
-
-@lru_cache(maxsize=1024)
-def distinct_layers(shard: Shard) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
-    """Return the distinct layers of a stage, and of each of its layers which one it is."""
-    kinds = {layer: number for number, layer in enumerate(dict.fromkeys(shard.layers))}
-    return tuple(kinds), tuple(kinds[layer] for layer in shard.layers)
+    return tuple(found)
 
 
 def pass_of(layer: Layer, now: Pass) -> Pass:
@@ -121,40 +110,26 @@ def recorded_layer(  # noqa: PLR0913, PLR0917 - all that two layers may differ i
     value_bytes: int,
     now: Pass,
     before: tuple[int, ...],
-    copied: tuple[int, ...],
     workspace: int = 0,
 ) -> LayerTape:
     """Return the tape of a layer, recorded once for all equal ones."""
-    return layer_tape(layer, style, width, value_bytes, now, before, copied, workspace)
+    return layer_tape(layer, style, width, value_bytes, now, before, workspace)
 
 
-def copies(shard: Shard, layer: Layer, now: Pass, value_bytes: int) -> tuple[int, ...]:
-    """Return the bytes that Accelerate copies to a later stage for each layer: mask and positions."""
-    if shard.stage == 0:
-        return ()
-    return copied_bytes(layer.attention, now, value_bytes)
+def sent_bytes(stage: LayerSet, now: Pass, value_bytes: int) -> tuple[tuple[int, ...], ...]:
+    """Return what Accelerate copies to a later stage for each kind of layer: mask and positions."""
+    return tuple(copied_bytes(layer.attention, pass_of(layer, now), value_bytes) for layer in stage.layers)
 
 
-@lru_cache(maxsize=4096)
 def copied_bytes(mixer: Mixer, now: Pass, value_bytes: int) -> tuple[int, ...]:
     """Return the bytes of mask, cosines, sines and positions of a layer with this mixer."""
-    tokens = now.batch * now.queries
-    scratch = Tape(tokens, value_bytes)
+    scratch = Tape(now.batch * now.queries, value_bytes)
     slots = list(mask_slots(scratch, mixer.window, now))
+    if width := rotary_width(mixer):
+        slots += [scratch.wide(width), scratch.wide(width)]
+    slots.append(scratch.new(scratch.tokens * INDEX_BYTES))
     sizes = highest(scratch.steps)[1]
-    table = tokens * rotary_width(mixer) * value_bytes
-    return (*(sizes[slot] for slot in slots), table, table, tokens * INDEX_BYTES)
-
-
-def rotary_width(mixer: Mixer) -> int:
-    """Return the values of a row of cosines, 0 without rotary positions."""
-    match mixer:
-        case Attention():
-            return mixer.head_dim
-        case LatentAttention():
-            return mixer.rotary_dim
-        case _:
-            return 0
+    return tuple(sizes[slot] for slot in slots)
 
 
 def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = None) -> EdgeTape:
@@ -171,20 +146,6 @@ def edge(tape: Tape, kept: list[int], masks: list[int], hidden: int | None = Non
     )
 
 
-def opening_tape(shard: Shard, style: Style, now: Pass, value_bytes: int, workspace: int) -> EdgeTape:
-    """Record inputs, embedding, masks and rotary tables; a later stage gets hidden states instead."""
-    return recorded_opening(
-        shard.hidden_size,
-        windows_of(shard),
-        rotary_widths(shard),
-        bool(shard.stage == 0),
-        style,
-        now,
-        value_bytes,
-        workspace,
-    )
-
-
 @lru_cache(maxsize=4096)
 def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may differ in
     width: int,
@@ -196,7 +157,7 @@ def recorded_opening(  # noqa: PLR0913, PLR0917 - all that two openings may diff
     value_bytes: int,
     workspace: int,
 ) -> EdgeTape:
-    """Return what stands before the layers, recorded once for all equal ones."""
+    """Record inputs, embedding, masks and rotary tables; a later stage gets hidden states instead."""
     tape = Tape(now.batch * now.queries, value_bytes)
     if not embeds:
         # A later stage is sent hidden states; masks and tables are copied for each layer.
@@ -223,20 +184,6 @@ def mask_slots(tape: Tape, window: int | None, now: Pass) -> Iterator[int]:
     build = sliding_mask if window else causal_mask
     mask = build(tape, now.queries, columns, now.batch)
     yield additive(tape, mask, now.queries, columns, now.batch) if eager else mask
-
-
-@lru_cache(maxsize=1024)
-def windows_of(shard: Shard) -> tuple[int, ...]:
-    """Return the windows of a stage's layers, 0 for none."""
-    return tuple(sorted({layer.attention.window or 0 for layer in shard.layers}))
-
-
-@lru_cache(maxsize=1024)
-def rotary_widths(shard: Shard) -> tuple[int, ...]:
-    """Return the head width of each table of rotary positions: kinds of layers may have their own."""
-    kinds = {layer.attention.kind: layer.attention for layer in shard.layers}
-    widths = tuple(width for mixer in kinds.values() if (width := rotary_width(mixer)))
-    return widths if shard.architecture.model_type.startswith(OWN_TABLES) else widths[:1]
 
 
 @lru_cache(maxsize=4096)

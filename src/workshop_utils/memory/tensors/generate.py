@@ -4,10 +4,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from workshop_utils.memory.allocator import SMALL_SEGMENT, Allocator, Block, OutOfMemoryError
-from workshop_utils.memory.sharding import Shard
 from workshop_utils.memory.tensors.attention import Pass
 from workshop_utils.memory.tensors.forward import Forward, forwards
 from workshop_utils.memory.tensors.live import Moment, fullest
+from workshop_utils.memory.tensors.stage import Stage
 
 
 class Generation(NamedTuple):
@@ -55,13 +55,15 @@ class Peaks(NamedTuple):
         return self.decode
 
 
-@lru_cache(maxsize=4096)
-def peaks(shard: Shard, generation: Generation, value_bytes: int) -> Peaks:
+@lru_cache(maxsize=8192)
+def peaks(stage: Stage, generation: Generation, value_bytes: int) -> Peaks:
     """Return the fullest moment of the prefill and of the decoding."""
     prefill, decoding = generation.prefill(), generation.decoding()
+    if not any(stage.layer_set.windows):
+        decoding = decoding[-1:]  # without windows every step needs more than the one before
     cached, moments = 0, []
-    for forward in forwards(shard, prefill + decoding, value_bytes):
-        moment, cached = fullest(forward, cached)
+    for forward in forwards(stage.layer_set, prefill + decoding, value_bytes):
+        moment, cached = fullest(forward, stage.order, cached)
         moments.append(moment)
     first = max(moments[: len(prefill)], key=lambda moment: moment.bytes)
     later = moments[len(prefill) :]
@@ -70,7 +72,7 @@ def peaks(shard: Shard, generation: Generation, value_bytes: int) -> Peaks:
 
 @lru_cache(maxsize=4096)
 def reserved_bytes(  # noqa: PLR0913, PLR0917 - all that two simulations may differ in
-    shard: Shard,
+    stage: Stage,
     generation: Generation,
     value_bytes: int,
     loaded: tuple[int, ...],
@@ -88,24 +90,27 @@ def reserved_bytes(  # noqa: PLR0913, PLR0917 - all that two simulations may dif
     try:
         for size in (*loaded, SMALL_SEGMENT):
             allocator.take(size)
-        cache: list[list[Block | None]] = [[] for _ in shard.layers]
-        for forward in forwards(shard, passes, value_bytes, workspace):
-            play(allocator, forward, cache)
+        cache: list[list[Block | None]] = [[] for _ in stage.order]
+        for forward in forwards(stage.layer_set, passes, value_bytes, workspace):
+            play(allocator, forward, stage.order, cache)
     except OutOfMemoryError:
         return None
     return allocator.peak_reserved
 
 
-def play(allocator: Allocator, forward: Forward, cache: list[list[Block | None]]) -> None:
+def play(
+    allocator: Allocator, forward: Forward, order: tuple[int, ...], cache: list[list[Block | None]]
+) -> None:
     """Run one pass on the allocator; ``cache`` has the K and V of each layer and is renewed."""
     blocks = allocator.run(forward.opening.steps, [])
     kept = [blocks[slot] for slot in forward.opening.kept]
     hidden = None if forward.opening.hidden is None else blocks[forward.opening.hidden]
-    for number, kind in enumerate(forward.order):
+    for number, kind in enumerate(order):
         tape = forward.first if number == 0 and forward.first else forward.kinds[kind]
+        # What another device sends for this layer alone stands there while the layer runs.
+        sent = [allocator.take(size) for size in forward.sent[kind]] if forward.sent else []
         blocks = allocator.run(tape.steps, cache[number])
         cache[number] = [blocks[slot] for slot in tape.cache]
-        sent = [blocks[slot] for slot in tape.sent]
         # What a stage was sent goes with the call of its first layer, before the rest of that call.
         received = number == 0 and forward.opening.hidden is not None
         allocator.give_all([hidden, *sent] if received else [*sent, hidden])

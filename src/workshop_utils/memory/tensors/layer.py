@@ -22,7 +22,6 @@ from workshop_utils.models.architecture import (
 class LayerTape(NamedTuple):
     """The steps of one layer, and the slots that live on: its ``output``, and K and V, the ``cache``.
 
-    ``sent`` is what another device sent for this layer alone; the caller lets it go afterwards.
     The first slots are K and V as they were, if there are any. ``most_bytes`` are alive at its fullest moment
     beyond those at its start; ``growth_bytes`` is what its cache has grown by at the end.
     """
@@ -30,7 +29,6 @@ class LayerTape(NamedTuple):
     steps: tuple[int, ...]
     output: Slot
     cache: tuple[Slot, ...]
-    sent: tuple[Slot, ...]
     cache_bytes: tuple[int, ...]
     most_bytes: int
     growth_bytes: int
@@ -44,19 +42,15 @@ def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
     value_bytes: int,
     now: Pass,
     cached_bytes: tuple[int, ...],
-    copied: tuple[int, ...] = (),
     workspace: int = 0,
 ) -> LayerTape:
     """Record a layer on ``width`` values a token, after a cache of ``cached_bytes``.
 
-    ``copied`` are the bytes of what another device sends for this layer alone, such as its mask;
-    ``workspace`` is what the first matrix product of a process takes with it.
-
-    Its input belongs to the caller, who frees it afterwards.
+    ``workspace`` is what the first matrix product of a process takes with it. The layer's input belongs to
+    the caller, who frees it afterwards.
     """
     tape = Tape(now.batch * now.queries, value_bytes, slots=len(cached_bytes), width=width)
     cached = tuple(range(len(cached_bytes)))
-    sent = [tape.new(size) for size in copied]
     normed = norm(tape, style, width) if style.norm_first else NO_TENSOR
     tape.workspace = workspace
     mixed, cache, scores = mixed_tokens(tape, layer.attention, style, now, cached)
@@ -71,7 +65,6 @@ def layer_tape(  # noqa: PLR0913, PLR0917 - all that two layers may differ in
         steps=without_small_passing(tape.steps, len(cached_bytes)),
         output=output,
         cache=cache,
-        sent=tuple(sent),
         cache_bytes=after_bytes,
         most_bytes=most,
         growth_bytes=sum(after_bytes) - sum(cached_bytes),

@@ -28,4 +28,4 @@ def read(config: Config) -> Architecture:
     tower = gemma4_vision.read(config.section("vision_config"))
     # One projection of the tower's output to the text width.
     projector = tower.hidden_size * text.hidden_size
-    return replace(text, vision=replace(tower, parameters=tower.parameters + projector))
+    return replace(text, vision=tower._replace(parameters=tower.parameters + projector))

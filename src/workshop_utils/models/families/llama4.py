@@ -20,5 +20,5 @@ def read(config: Config) -> Architecture:
         model_type="llama4",
         tied_embeddings=config.flag("tie_word_embeddings", False),
         dtype=config.dtype() or text.dtype,
-        vision=replace(tower, parameters=tower.parameters + projector),
+        vision=tower._replace(parameters=tower.parameters + projector),
     )
