@@ -1,0 +1,30 @@
+"""A decoder with a cache, one micro-batch of sequences: runs prompts, then one token at a time."""
+
+from typing import Any
+
+from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.sampling import pick
+
+
+class Runner:
+    """Keeps the cache of ``batch`` sequences. With ``keep_logits`` the last stage keeps all logits it made."""
+
+    def __init__(self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False) -> None:
+        self.decoder, self.batch = decoder, batch
+        self.cache = decoder.new_cache(batch, room)
+        self.logits: list[Any] | None = [] if keep_logits else None
+
+    def prefill(self, x: Any, lengths: Any) -> Any:
+        """Run prompts; returns hidden states, or on the last stage each sequence's next token (batch)."""
+        return self._given(self.decoder.prefill(x, self.cache, lengths))
+
+    def step(self, x: Any) -> Any:
+        """Run one token of each sequence, ids (batch, 1) or hidden states; returns as ``prefill``."""
+        return self._given(self.decoder.step(x, self.cache))
+
+    def _given(self, result: Any) -> Any:
+        if self.decoder.head is None:
+            return result
+        if self.logits is not None:
+            self.logits.append(self.decoder.all_logits(result).float().cpu())
+        return pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
