@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import FAMILIES, write_config
 
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.plain import load_plain
 from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights
-
-from tiny import FAMILIES, write_config
 
 ROOM = 40
 LOGITS = 1e-4

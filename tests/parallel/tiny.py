@@ -21,6 +21,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_attention_heads": 9,
         "num_key_value_heads": 3, "hidden_size": 72, "tie_word_embeddings": True,
     },
+    # Fewer KV heads than four ranks: two ranks hold a copy of each.
+    "few_kv_heads": {
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
     "qwen2": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
     "qwen3": {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
     "gemma3_text": {

@@ -9,7 +9,7 @@ from workshop_utils.parallel.spec import DecoderSpec
 
 
 def heads_of(x: Any, weights: LayerWeights, spec: DecoderSpec, turn: tuple[Any, Any]) -> tuple[Any, Any, Any]:
-    """Return Q, K and V of ``x`` (batch, tokens, hidden), each (batch, heads of this rank, tokens, head_dim)."""
+    """Return Q, K and V of ``x`` (batch, tokens, hidden): (batch, this rank's heads, tokens, head_dim)."""
     import torch.nn.functional as F
 
     batch, tokens, _ = x.shape
@@ -24,7 +24,8 @@ def heads_of(x: Any, weights: LayerWeights, spec: DecoderSpec, turn: tuple[Any, 
 
 def kv_heads_of(weights: LayerWeights, spec: DecoderSpec) -> int:
     """Return the KV heads on this rank: what of the projection's rows is not Q's, halved."""
-    return (weights.qkv.shape[0] - weights.output.shape[1]) // (2 * spec.head_dim)
+    rows: int = weights.qkv.shape[0] - weights.output.shape[1]
+    return rows // (2 * spec.head_dim)
 
 
 def turned(heads: Any, cosines: Any, sines: Any) -> Any:

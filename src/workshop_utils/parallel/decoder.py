@@ -39,7 +39,8 @@ class Decoder:
     def weight_bytes(self) -> int:
         """Bytes of the weights on this rank; a tied head is its embedding."""
         ends = {id(t): t.nbytes for t in (self.embedding, self.final_norm, self.head) if t is not None}
-        return sum(layer.bytes for layer in self.layers) + sum(ends.values())
+        total: int = sum(layer.bytes for layer in self.layers) + sum(ends.values())
+        return total
 
     def new_cache(self, batch: int, room: int) -> KvCache:
         """Return an empty cache for ``batch`` sequences of up to ``room`` tokens."""
@@ -50,9 +51,10 @@ class Decoder:
     def prefill(self, x: Any, cache: KvCache, lengths: Any) -> Any:
         """Run prompts, and fill the cache.
 
-        ``x``: token ids (batch, tokens) on the first stage, else hidden states (batch, tokens, hidden); prompts
-        shorter than the longest are padded behind their end. ``lengths`` (batch) are the prompts'. Returns
-        hidden states, or on the last stage this rank's logits of each prompt's last token, (batch, rows).
+        ``x``: token ids (batch, tokens) on the first stage, else hidden states (batch, tokens, hidden);
+        prompts shorter than the longest are padded behind their end. ``lengths`` (batch) are the prompts'.
+        Returns hidden states, or on the last stage this rank's logits of each prompt's last token, (batch,
+        rows).
         """
         import torch
 
@@ -77,7 +79,7 @@ class Decoder:
         return hidden if self.head is None else self._logits(hidden[:, -1])
 
     def _run(self, x: Any, cache: KvCache, turns: dict[str, tuple[Any, Any]], attend: Any) -> Any:
-        hidden = x if self.embedding is None else self._embedded(x)
+        hidden = x if self.embedding is None else self.embedded(x)
         for number, weights in enumerate(self.layers):
             hidden = self._layer(hidden, number, weights, cache, turns, attend)
         return hidden
@@ -105,7 +107,8 @@ class Decoder:
             result = rms_norm(result, weights.after_mlp_norm, spec)
         return hidden + result
 
-    def _embedded(self, ids: Any) -> Any:
+    def embedded(self, ids: Any) -> Any:
+        """Return the hidden states that token ids (batch, tokens) begin with."""
         import torch
 
         hidden = embed(ids, self.embedding, self.tensor.rank * self.embedding.shape[0], self.tensor)

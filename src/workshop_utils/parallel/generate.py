@@ -1,7 +1,7 @@
 """The decode loop, one for all strategies: prompts in, tokens out, and how long it took.
 
-A micro-batch's turn is the same everywhere: get what the layers here need (token ids on the first stage, hidden
-states on the others), run, hand on. With one stage nothing is handed on, and there is one micro-batch.
+A micro-batch's turn is the same everywhere: get what the layers here need (token ids on the first stage,
+hidden states on the others), run, hand on. With one stage nothing is handed on, and there is one micro-batch.
 """
 
 import time
@@ -91,10 +91,7 @@ def prefill(runner: Runner, ids: Any, lengths: Any, link: Link) -> Any:
 
 def step(runner: Runner, tokens: list[Any], link: Link) -> Any:
     """Run one micro-batch's next token here; ``tokens`` are those chosen so far."""
-    if link.first:
-        x = latest(runner, tokens, link)[:, None]
-    else:
-        x = link.receive_hidden(hidden_like(runner, 1))
+    x = latest(runner, tokens, link)[:, None] if link.first else link.receive_hidden(hidden_like(runner, 1))
     return handed_on(runner.step(x), link)
 
 

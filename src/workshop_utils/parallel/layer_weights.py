@@ -10,7 +10,10 @@ from workshop_utils.parallel.weights import Weights
 
 @dataclass(slots=True)
 class LayerWeights:
-    """One layer's tensors on one rank. Q, K and V are one matrix, gate and up another: fewer, larger products.
+    """One layer's tensors on one rank.
+
+    Q, K and V are one matrix, gate and up another: fewer, larger
+    products.
 
     ``qkv`` ((heads + 2 KV heads) × head_dim, hidden), ``output`` (hidden, heads × head_dim), ``gate_up``
     (2 × width, hidden) and ``down`` (hidden, width), each with this rank's heads and width; with experts, a

@@ -60,5 +60,5 @@ def check(layout: Layout, architecture: Architecture, devices: int | None = None
     check_layout(architecture, layout.tensor, layout.pipeline)
     if devices is not None and layout.ranks > devices:
         raise WorkshopError(
-            f"{layout} needs {layout.ranks} GPUs and {devices} are here; choose a layout of at most {devices}."
+            f"{layout} needs {layout.ranks} GPUs and {devices} are here; choose one of at most {devices}."
         )

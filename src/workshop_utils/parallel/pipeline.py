@@ -1,10 +1,10 @@
-"""Pipeline parallelism: every rank holds some layers, and micro-batches follow one another through the stages.
+"""Pipeline parallelism: every rank holds some layers, and micro-batches follow one another through them.
 
 One batch alone would keep one stage busy at a time: with S stages, each works 1/S of the time. Split into M
-micro-batches, stage 2 works on the first while stage 1 works on the second; what stays idle while the pipeline
-fills and drains is the *bubble*, (S − 1) / (M + S − 1) of the time of a prefill. In the decoding, a sequence's
-next token needs its last one, so that M ≥ S micro-batches keep every stage busy.
-Source: Huang et al., GPipe (arXiv:1811.06965), section 2.3.
+micro-batches, stage 2 works on the first while stage 1 works on the second; what stays idle while the
+pipeline fills and drains is the *bubble*, (S − 1) / (M + S − 1) of the time of a prefill. In the decoding, a
+sequence's next token needs its last one, so that M ≥ S micro-batches keep every stage busy. Source: Huang et
+al., GPipe (arXiv:1811.06965), section 2.3.
 """
 
 from collections import deque
@@ -18,7 +18,9 @@ from workshop_utils.errors import WorkshopError
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How a stage reaches its neighbours; ``line`` are the ranks of all stages, in order. One stage needs none.
+    """How a stage reaches its neighbours; ``line`` are the ranks of all stages, in order.
+
+    One stage needs none.
 
     Sends do not wait: the next micro-batch is computed while the last one travels. What is on its way is kept
     in ``travelling`` until it has arrived.
@@ -86,9 +88,9 @@ class Link:
 def stage_layers(layer_bytes: Sequence[int], head_bytes: int, stages: int) -> tuple[range, ...]:
     """Return the layers of each stage, so that the fullest stage reads as few bytes a token as it can.
 
-    ``layer_bytes`` are the weights of each layer, ``head_bytes`` those of the head, which the last stage reads
-    too; the embedding is only looked up. Every stage gets at least one layer; of equal splits the first ones
-    get the more layers. Raises WorkshopError for more stages than layers.
+    ``layer_bytes`` are the weights of each layer, ``head_bytes`` those of the head, which the last stage
+    reads too; the embedding is only looked up. Every stage gets at least one layer; of equal splits the first
+    ones get the more layers. Raises WorkshopError for more stages than layers.
     """
     count = len(layer_bytes)
     if not 1 <= stages <= count:
@@ -98,8 +100,9 @@ def stage_layers(layer_bytes: Sequence[int], head_bytes: int, stages: int) -> tu
     def size(start: int, stop: int) -> int:
         return upto[stop] - upto[start] + (head_bytes if stop == count else 0)
 
-    # fullest[n]: the fewest bytes of the fullest stage when the first n layers are split so far, and where its
-    # last stage starts.
+    # fullest[n]: the fewest bytes of the fullest stage when the first n layers are split so far, and where
+    # its last stage starts.
+    fullest: dict[int, tuple[int, tuple[int, ...]]]
     fullest = {stop: (size(0, stop), (0,)) for stop in range(1, count + 1)}
     for stage in range(2, stages + 1):
         fullest = {

@@ -1,9 +1,12 @@
 """Plain transformers: the reference of every strategy's logits, and the figure that each is compared with."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from workshop_utils.measure.shape_twin import build_skeleton, materialise
+from workshop_utils.parallel.generate import Generation, wait
 from workshop_utils.parallel.spec import DecoderSpec
 from workshop_utils.parallel.weights import TwinWeights, Weights, canonical
 
@@ -23,3 +26,32 @@ def fill(model: Any, weights: Weights) -> None:
     """Copy values into all parameters of a transformers model, by their names."""
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights.read(canonical(name), tuple(parameter.shape)))
+
+
+def generate_plain(
+    model: Any, prompts: list[list[int]], new_tokens: int, progress: Callable[[int], None] = lambda done: None
+) -> Generation:
+    """Continue prompts of one length with transformers' own ``generate()``, greedily, and time it."""
+    import torch
+
+    ids = torch.tensor(prompts, device=model.device)
+    device = str(model.device)
+    times: list[float] = []
+
+    def each_token(_ids: Any, _scores: Any, **_: Any) -> bool:
+        if not times:
+            wait(device)
+        times.append(time.perf_counter())
+        progress(len(times))
+        return False
+
+    wait(device)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        made = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, min_new_tokens=new_tokens,
+            do_sample=False, stopping_criteria=[each_token], pad_token_id=0,
+        )  # fmt: skip
+    wait(device)
+    ended = time.perf_counter()
+    return Generation(made[:, ids.shape[1] :].tolist(), times[0] - started, ended - times[0])

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any
 
@@ -15,9 +15,9 @@ from workshop_utils.parallel.launch.launcher import TIMEOUT_SECONDS, launch
 EPILOG = """example: workshop run --ranks 2 tensor_parallel.py --tokens 4096
 
 Runs the script as `torchrun` would, in processes of their own: rank i finds LOCAL_RANK=i and uses GPU i, or
-gloo on the CPU. What stands after SCRIPT goes to the script. Each line of output has its rank in front. When a
-rank fails, hangs or is killed, all are ended within seconds, and the last line says which rank it was, why, and
-where the logs are. Only this machine's loopback interface is listened on.
+gloo on the CPU. What stands after SCRIPT goes to the script. Each line of output has its rank in front. When
+a rank fails, hangs or is killed, all are ended within seconds, and the last line says which rank it was, why,
+and where the logs are. Only this machine's loopback interface is listened on.
 
 --json prints {"outcome", "message", "ranks", "seconds", "measurements"} on standard output and the ranks'
 lines on standard error. outcome: finished, failed, killed, out_of_memory, timed_out, interrupted.
@@ -43,11 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the script; 1 when a rank failed. WorkshopError for what cannot be run."""
     started = time.monotonic()
     try:
-        with sigterm_interrupts():
+        with sigterm_interrupts(), redirect_stdout(sys.stderr if arguments.json else sys.stdout):
             result = launch(
                 arguments.script, arguments.arguments, arguments.ranks,
                 device=arguments.device, timeout_seconds=arguments.timeout,
-                output=sys.stderr if arguments.json else None,
             )  # fmt: skip
     except KeyboardInterrupt:
         if arguments.json:

@@ -7,7 +7,7 @@ from workshop_utils.parallel.sampling import pick
 
 
 class Runner:
-    """Keeps the cache of ``batch`` sequences. With ``keep_logits`` the last stage keeps all logits it made."""
+    """Keeps the cache of ``batch`` sequences, and with ``keep_logits``, on the last stage, all logits."""
 
     def __init__(self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False) -> None:
         self.decoder, self.batch = decoder, batch
@@ -28,3 +28,12 @@ class Runner:
         if self.logits is not None:
             self.logits.append(self.decoder.all_logits(result).float().cpu())
         return pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
+
+
+def runner_for(decoder: Decoder) -> type[Runner]:
+    """Return what runs a decoder: on a GPU from a CUDA graph, but experts, which choose their weights."""
+    if decoder.device == "cpu" or decoder.spec.experts:
+        return Runner
+    from workshop_utils.parallel.graph_runner import GraphRunner
+
+    return GraphRunner

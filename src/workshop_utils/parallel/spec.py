@@ -5,11 +5,12 @@ and MLP, windows, experts. A type that is not listed here runs with plain transf
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.measure.shape_twin import build_skeleton
 
+Activation = Literal["silu", "gelu_tanh"]
 # Whose equality with transformers the tests hold, on tiny twins of each.
 FAMILIES = (
     "gemma3", "gemma3_text", "llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe",
@@ -35,7 +36,9 @@ class LayerSpec:
 
 @dataclass(frozen=True, slots=True)
 class DecoderSpec:
-    """The text decoder of a model; widths in values. ``config`` and ``rotary`` (a class) are transformers' own.
+    """The text decoder of a model; widths in values.
+
+    ``config`` and ``rotary`` (a class) are transformers' own.
 
     ``scale`` multiplies the attention's scores. ``norm_offset`` is added to every norm's weight, and then the
     product is taken in float32 (Gemma). ``sandwich_norms``: what attention and MLP give is normed too.
@@ -51,7 +54,7 @@ class DecoderSpec:
     kv_heads: int
     head_dim: int
     mlp_width: int
-    activation: str
+    activation: Activation
     eps: float
     scale: float
     max_positions: int
@@ -67,6 +70,12 @@ class DecoderSpec:
     config: Any = field(compare=False, repr=False)
     rotary: Any = field(compare=False, repr=False)
 
+    @property
+    def layer_values(self) -> int:
+        """Values of the matrices of one layer, as a stage reads them for every token; all experts."""
+        heads = (2 * self.heads + 2 * self.kv_heads) * self.head_dim
+        return self.hidden * (heads + 3 * self.mlp_width * (self.experts.count if self.experts else 1))
+
 
 def read_spec(model: str, layers: int | None = None) -> DecoderSpec:
     """Return the decoder of a catalogue name, model folder or config.json, or of its first ``layers`` layers.
@@ -76,8 +85,8 @@ def read_spec(model: str, layers: int | None = None) -> DecoderSpec:
     skeleton = build_skeleton(model, layers=layers)
     if skeleton.config.model_type not in FAMILIES:
         raise WorkshopError(
-            f"{model} is a {skeleton.config.model_type} model, which these strategies do not split; choose one "
-            f"of {', '.join(FAMILIES)}, or --strategy plain."
+            f"{model} is a {skeleton.config.model_type} model, which these strategies do not split; choose "
+            f"one of {', '.join(FAMILIES)}, or --strategy plain."
         )
     config, decoder = skeleton.config.get_text_config(), skeleton.get_decoder()
     return DecoderSpec(
@@ -122,10 +131,10 @@ def parts_of(layer: Any, config: Any) -> dict[str, Any]:
     }
 
 
-def activation_of(config: Any) -> str:
+def activation_of(config: Any) -> Activation:
     """Return silu or gelu_tanh; WorkshopError for any other."""
     name = getattr(config, "hidden_activation", None) or config.hidden_act
-    names = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+    names: dict[str, Activation] = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
     if name not in names:
         raise WorkshopError(f"the activation {name} is not one of {', '.join(names)}; use --strategy plain.")
     return names[name]
@@ -152,5 +161,5 @@ def rotary_tables(spec: DecoderSpec, positions: int, device: str) -> dict[str, t
     for table in {layer.rotary for layer in spec.layers}:
         cosines, sines = rotary(torch.zeros(1), ids, *((table,) if table else ()))
         half = cosines.shape[-1] // 2
-        found[table] = (cosines[0, :, :half].to(device), sines[0, :, :half].to(device))
+        found[table] = tuple(one[0, :, :half].contiguous().to(device) for one in (cosines, sines))
     return found

@@ -1,8 +1,8 @@
 """Tensor parallelism: every rank holds a share of each large matrix and computes with it at the same time.
 
-A product ``x @ Wᵀ`` can be cut in two ways. By *columns* of the result (rows of ``W``): every rank gets all of
-``x`` and makes some of the outputs, nothing is sent. By *rows* (columns of ``W``): every rank has some of the
-inputs and makes a part of every output; the parts must be summed, one all-reduce. Attention and MLP are a
+A product ``x @ Wᵀ`` can be cut in two ways. By *columns* of the result (rows of ``W``): every rank gets all
+of ``x`` and makes some of the outputs, nothing is sent. By *rows* (columns of ``W``): every rank has some of
+the inputs and makes a part of every output; the parts must be summed, one all-reduce. Attention and MLP are a
 column cut followed by a row cut, so that each costs one all-reduce: heads, and channels of the MLP, never
 leave their rank. Source: Shoeybi et al., Megatron-LM (arXiv:1909.08053), section 3.
 """
@@ -69,7 +69,7 @@ ALONE = TensorGroup()
 
 
 def column_product(x: Any, weight: Any, tensor: TensorGroup) -> Any:
-    """Return this rank's outputs of ``x @ weightᵀ``: (…, inputs) × (outputs, inputs) → (…, outputs / size)."""
+    """Return this rank's part of ``x @ weightᵀ``: (…, inputs) × (outputs, inputs) → (…, outputs / size)."""
     return x @ weight[tensor.share(weight.shape[0], "outputs")].T
 
 
@@ -97,6 +97,6 @@ def embed(ids: Any, rows: Any, first_row: int, tensor: TensorGroup) -> Any:
 
 
 def bytes_sent(tokens: int, hidden: int, layers: int, value_bytes: int, size: int) -> int:
-    """Return what a rank sends for one pass: two ring all-reduces a layer, 2 (size − 1) / size of each tensor."""
+    """Return what a rank sends in a pass: two ring all-reduces a layer of 2 (size − 1) / size tensors each."""
     each = tokens * hidden * value_bytes
     return 2 * layers * each * 2 * (size - 1) // size

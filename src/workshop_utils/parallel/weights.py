@@ -1,7 +1,8 @@
 """Where a decoder's weights come from: a checkpoint's files, or a shape twin's random values.
 
-Names are those of transformers' text decoder without what stands before them: ``layers.0.self_attn.q_proj.weight``,
-``embed_tokens.weight``, ``norm.weight``, ``lm_head.weight``. A rank asks for the slice that it holds.
+Names are those of transformers' text decoder without what stands before them:
+``layers.0.self_attn.q_proj.weight``, ``embed_tokens.weight``, ``norm.weight``, ``lm_head.weight``. A rank
+asks for the slice that it holds.
 """
 
 import json
@@ -27,7 +28,7 @@ class Weights(Protocol):
 
 
 class TwinWeights:
-    """Random values that depend on a tensor's name alone, so that all ranks and layouts have the same model."""
+    """Random values that depend on a tensor's name alone: all ranks and layouts have the same model."""
 
     def __init__(self, device: str, dtype: Any, norm_offset: float = 0.0) -> None:
         self._device, self._dtype, self._norm = device, dtype, 1.0 - norm_offset
@@ -120,13 +121,14 @@ def names_in(folder: Path) -> dict[str, str]:
             return dict.fromkeys(file.keys(), single.name)
     except FileNotFoundError as error:
         raise WorkshopError(
-            f"{folder} holds no safetensors checkpoint; name a folder that a model was saved in, or add --twin "
-            "for random weights of the same shape."
+            f"{folder} holds no safetensors checkpoint; name a folder that a model was saved in, or add "
+            "--twin for random weights of the same shape."
         ) from error
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise WorkshopError(
-            f"the checkpoint in {folder} cannot be read ({reason}); it is half-written. Save or download it again."
+            f"the checkpoint in {folder} cannot be read ({reason}); it is half-written. Save or download it "
+            "again."
         ) from error
 
 

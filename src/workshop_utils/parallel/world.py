@@ -1,4 +1,4 @@
-"""The ranks of one replica: who this process is among them, on which device, and how it reaches the others."""
+"""The ranks of one replica: who this process is among them, its device, and how it reaches the others."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """``place`` is where this rank stands in ``layout``; ``tensor`` and ``link`` are how it reaches others."""
+    """``place``: where this rank stands in ``layout``; ``tensor`` and ``link``: how it reaches others."""
 
     layout: Layout
     place: Place
@@ -38,8 +38,8 @@ def join(layout: Layout, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[W
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if layout.data != 1 or ranks != layout.ranks:
         raise WorkshopError(
-            f"{layout} is run by replicas of {layout.pipeline * layout.tensor} ranks, and {ranks} were started; "
-            "start each replica with as many."
+            f"{layout} is run by replicas of {layout.pipeline * layout.tensor} ranks, and {ranks} were "
+            "started; start each replica with as many."
         )
     place = layout.place(int(os.environ.get("RANK", "0")))
     device = "cpu"

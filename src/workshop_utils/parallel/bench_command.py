@@ -5,6 +5,10 @@ import importlib
 
 # name -> (module, one line of help)
 PROGRAMMES = {
+    "run": (
+        "workshop_utils.parallel.bench_run_command",
+        "a model split by a strategy: times, memory, and whether it says the same",
+    ),
     "memory": (
         "workshop_utils.measure.bench_memory_command",
         "GPU memory of generate() on shape twins, predicted beside measured",

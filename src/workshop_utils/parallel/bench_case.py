@@ -1,0 +1,99 @@
+"""One run of ``workshop bench run``: which model, split how, on how much text. Validates itself."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.parallel.layout import Layout
+
+STRATEGIES = ("plain", "tensor", "pipeline", "data")
+DTYPES = ("bfloat16", "float16", "float32")
+MOST = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class BenchCase:
+    """``strategy`` splits over ``ranks``; ``tensor`` and ``pipeline`` say how each replica is split within.
+
+    ``batch`` prompts of ``tokens`` tokens are continued by ``new`` tokens, ``repeats`` times after a warm-up.
+    ``batch`` is that of each replica: two replicas have twice the work. ``twin``: random weights.
+    ``kv_heads`` pads the model with heads of zeros. ``check`` compares logits and tokens with plain
+    transformers.
+    """
+
+    strategy: str
+    model: str
+    ranks: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    twin: bool = False
+    batch: int = 1
+    tokens: int = 128
+    new: int = 128
+    dtype: str = "bfloat16"
+    micro_batches: int = 1
+    kv_heads: int | None = None
+    repeats: int = 5
+    check: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("strategy", self.strategy, STRATEGIES),
+            ("dtype", self.dtype, DTYPES),
+        ):
+            if value not in choices:
+                raise WorkshopError(f"{name} {value!r} is not one of {', '.join(choices)}.")
+        for name in ("ranks", "tensor", "pipeline", "batch", "tokens", "new", "micro_batches", "repeats"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+                raise WorkshopError(
+                    f"{name} {value} is out of range; give a whole number from 1 to {MOST:,}."
+                )
+        if self.ranks % (self.tensor * self.pipeline):
+            raise WorkshopError(
+                f"{self.ranks} ranks are no multiple of pipeline {self.pipeline} × tensor {self.tensor}; "
+                f"give --ranks {self.tensor * self.pipeline}, or another split."
+            )
+
+    @property
+    def layout(self) -> Layout:
+        """How all ranks are split."""
+        return Layout(self.ranks // (self.tensor * self.pipeline), self.pipeline, self.tensor)
+
+    @property
+    def label(self) -> str:
+        """The run in a few words."""
+        return f"{self.model}, {self.strategy} × {self.ranks}, batch {self.batch}, {self.tokens} + {self.new}"
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def case_from_json(text: str) -> BenchCase:
+    """Return the case that ``as_json`` wrote."""
+    return BenchCase(**json.loads(text))
+
+
+def split_of(strategy: str, ranks: int, tensor: int | None, pipeline: int | None) -> tuple[int, int]:
+    """Return tensor and pipeline parallel size of a strategy on ``ranks`` ranks where nobody gave them.
+
+    ``tensor`` and ``pipeline`` take all ranks for themselves, ``data`` leaves each replica one rank.
+    """
+    if strategy == "plain" and ranks > 1:
+        raise WorkshopError(
+            f"plain transformers runs on one rank, not {ranks}; choose --strategy tensor, pipeline or data, "
+            "or leave --ranks out."
+        )
+    if strategy == "tensor":
+        return tensor or ranks // (pipeline or 1), pipeline or 1
+    if strategy == "pipeline":
+        return tensor or 1, pipeline or ranks // (tensor or 1)
+    return tensor or 1, pipeline or 1
+
+
+def combinations(options: dict[str, list[object]]) -> Iterator[dict[str, object]]:
+    """Yield every combination of lists of options."""
+    for values in product(*options.values()):
+        yield dict(zip(options, values, strict=True))

@@ -1,0 +1,197 @@
+"""Start the ranks of a case, and put what they handed back together: one run's figures."""
+
+import os
+import random
+import statistics
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.memory.estimate import estimate
+from workshop_utils.models.find import find_architecture
+from workshop_utils.parallel.bench_case import BenchCase
+from workshop_utils.parallel.data import Answered, answer_all
+from workshop_utils.parallel.launch.environment import cores_here
+from workshop_utils.parallel.launch.launcher import launch
+from workshop_utils.parallel.prompt_service import PromptService
+from workshop_utils.parallel.tensor import bytes_sent
+
+WORKER = Path(__file__).with_name("bench_worker.py")
+VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """``ranks``: what each handed back, in order. Times are those of the last stage, which makes tokens."""
+
+    case: BenchCase
+    name: str
+    ranks: tuple[dict[str, Any], ...]
+    predicted_peak_bytes: tuple[int, ...] | None
+    answered: Answered | None = None
+
+    @property
+    def _last(self) -> dict[str, Any]:
+        return max(self.ranks, key=lambda rank: (rank["stage"], -rank["tensor_rank"]))
+
+    @property
+    def ttft_ms(self) -> float:
+        return statistics.median(self._times("ttft_ms"))
+
+    @property
+    def tpot_ms(self) -> float:
+        return statistics.median(self._times("tpot_ms"))
+
+    def _times(self, name: str) -> list[float]:
+        """All runs of the ranks that make tokens; a replica that got no prompt has none."""
+        last = self._last
+        makers = [
+            r for r in self.ranks if (r["stage"], r["tensor_rank"]) == (last["stage"], last["tensor_rank"])
+        ]
+        return [value for rank in makers for value in rank[name]]
+
+    @property
+    def sequences(self) -> int:
+        return self.case.batch * self.case.layout.data
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens of the decoding a second, of all sequences."""
+        return 1000 * self.sequences / self.tpot_ms if self.tpot_ms else 0.0
+
+    @property
+    def greedy_tokens_equal(self) -> bool | None:
+        found = [rank["greedy_tokens_equal"] for rank in self.ranks if "greedy_tokens_equal" in rank]
+        return all(found) if found else None
+
+    @property
+    def max_abs_logit_difference(self) -> float | None:
+        found = [r["max_abs_logit_difference"] for r in self.ranks if "max_abs_logit_difference" in r]
+        return max(found) if found else None
+
+    @property
+    def bytes_sent_per_token(self) -> int:
+        """Bytes that one rank sends for one step of all its sequences."""
+        architecture, case = find_architecture(self.case.model), self.case
+        value, hidden = VALUE_BYTES[case.dtype], architecture.hidden_size
+        layers = len(architecture.layers) // case.pipeline
+        handed_on = case.batch * hidden * value if case.pipeline > 1 else 0
+        return bytes_sent(case.batch, hidden, layers, value, case.tensor) + handed_on
+
+    @property
+    def roofline_share(self) -> float:
+        """Time to read weights and cache at the speed of a copy, over the time of a step."""
+        worst = 0.0
+        for rank in self.ranks:
+            seconds = self.step_bytes(rank) / rank["copy_bytes_per_second"]
+            worst = max(worst, seconds)
+        return worst / (self.tpot_ms / 1000) if self.tpot_ms else 0.0
+
+    def step_bytes(self, rank: dict[str, Any]) -> int:
+        """Bytes that a rank must read for one step: its weights, once a micro-batch, and half-full caches."""
+        reads: int = rank["weight_bytes"] - rank.get("embedding_bytes", 0)
+        cache: int = rank.get("cache_bytes", 0)
+        return reads * self.case.micro_batches + cache
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the schema of ``workshop bench run --json``."""
+        case = self.case
+        return {
+            "strategy": case.strategy, "ranks": case.ranks, "layout": str(case.layout), "model": self.name,
+            "device": self._last["hardware"], "batch": case.batch, "tokens": case.tokens, "new": case.new,
+            "dtype": case.dtype, "ttft_ms": self.ttft_ms, "tpot_ms": self.tpot_ms,
+            "tokens_per_s": self.tokens_per_s,
+            "peak_bytes": [rank["peak_bytes"] for rank in self.ranks],
+            "weight_bytes": [rank["weight_bytes"] for rank in self.ranks],
+            "predicted_peak_bytes": list(self.predicted_peak_bytes) if self.predicted_peak_bytes else None,
+            "bytes_sent_per_token": self.bytes_sent_per_token, "roofline_share": self.roofline_share,
+            "max_abs_logit_difference": self.max_abs_logit_difference,
+            "greedy_tokens_equal": self.greedy_tokens_equal, **self._queue(), "runs": list(self.ranks),
+        }  # fmt: skip
+
+    def _queue(self) -> dict[str, Any]:
+        """What a data parallel run adds: its prompts a second, and who answered how many."""
+        if self.answered is None:
+            return {}
+        count = len(self.answered.answers)
+        return {
+            "seconds": self.answered.seconds,
+            "wall_tokens_per_s": count * self.case.new / self.answered.seconds,
+            "answers_by_replica": [self.answered.by[n] for n in sorted(self.answered.by)],
+            "failed_replicas": {str(n): reason for n, reason in self.answered.failures.items()},
+        }
+
+
+def run_case(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
+    """Run a case on ranks of its own; WorkshopError with the cause and what to do where it fails."""
+    if case.strategy == "data" or case.layout.data > 1:
+        return run_replicas(case, device, timeout_seconds)
+    result = launch(WORKER, [case.as_json()], case.ranks, device=device, timeout_seconds=timeout_seconds)
+    if not result.finished:
+        raise WorkshopError(result.message)
+    rows = sorted(result.measurements, key=lambda row: row["rank"])
+    return RunFigures(case, Path(case.model).name, tuple(rows), predicted_peaks(case))
+
+
+def run_replicas(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
+    """Run a data parallel case: replicas of their own, and one queue of prompts for all of them."""
+    each, replicas = case.pipeline * case.tensor, case.layout.data
+    rows: list[dict[str, Any]] = []
+    stopped = threading.Event()
+
+    def start(number: int, service: PromptService) -> str | None:
+        result = launch(
+            WORKER, [case.as_json(), str(service.folder), str(number)], each, device=device,
+            timeout_seconds=timeout_seconds, environment=replica_environment(number, each, replicas),
+            stop=stopped.is_set,
+        )  # fmt: skip
+        rows.extend(result.measurements)
+        return None if result.finished else result.message
+
+    prompts = random_prompts(case, case.batch * replicas * case.repeats)
+    try:
+        answered = answer_all(prompts, replicas, start)
+    finally:
+        stopped.set()
+    rows.sort(key=lambda row: (row["replica"], row["rank"]))
+    return RunFigures(case, Path(case.model).name, tuple(rows), predicted_peaks(case), answered)
+
+
+def replica_environment(number: int, ranks: int, replicas: int) -> dict[str, str]:
+    """Return what tells a replica its GPUs, the next so many, or on a CPU its share of the cores."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    known = [word.strip() for word in seen.split(",")] if seen else None
+    wanted = range(number * ranks, (number + 1) * ranks)
+    gpus = [known[n] if known and n < len(known) else str(n) for n in wanted]
+    cores = max(1, cores_here() // (ranks * replicas))
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "OMP_NUM_THREADS": str(cores)}
+
+
+def random_prompts(case: BenchCase, count: int) -> list[list[int]]:
+    """Return so many random prompts, the same for every layout."""
+    chance = random.Random(case.tokens)  # noqa: S311 - text to run, no secret
+    vocabulary = find_architecture(case.model).vocabulary_size
+    return [[chance.randrange(3, vocabulary) for _ in range(case.tokens)] for _ in range(count)]
+
+
+def predicted_peaks(case: BenchCase) -> tuple[int, ...] | None:
+    """Return what the memory engine expects of each rank of a replica, None where it has no such layout."""
+    if case.dtype not in VALUE_BYTES or case.kv_heads is not None:
+        return None
+    try:
+        found = estimate(
+            find_architecture(case.model), tokens=case.tokens + case.new, new_tokens=case.new,
+            batch=case.batch, dtype=case.dtype, cache="static", tensor_parallel=case.tensor,
+            pipeline_parallel=case.pipeline,
+        )  # fmt: skip
+    except WorkshopError:
+        return None
+    return tuple(gpu.peak_bytes for gpu in found.per_gpu)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return how far the runs lie apart: (highest − lowest) / median."""
+    return (max(values) - min(values)) / statistics.median(values)

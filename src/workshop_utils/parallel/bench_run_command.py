@@ -1,0 +1,104 @@
+"""``workshop bench run``: a strategy on a model, beside plain transformers, predicted beside measured."""
+
+import argparse
+import json
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.measure.bench_memory_machine import bench_machine
+from workshop_utils.models.find import find_architecture
+from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
+from workshop_utils.parallel.bench_models import model_with_weights
+from workshop_utils.parallel.bench_result import RunFigures, run_case
+from workshop_utils.parallel.bench_text import figures_text
+from workshop_utils.parallel.layout import check
+from workshop_utils.parallel.run_command import sigterm_interrupts
+
+EPILOG = """examples:
+  workshop bench run --strategy plain --model smollm2-135m --tokens 64 --new 32
+  workshop bench run --strategy tensor --ranks 3 --model smollm2-135m --check
+  workshop bench run --strategy pipeline --ranks 2 --micro-batches 2 --batch 8 --model smollm2-135m
+  workshop bench run --strategy tensor --ranks 2 --model llama-3.1-8b --twin --json
+
+The ranks are started by torchrun, one a GPU, or on the CPU where there is none. Times are medians of
+--repeats runs after a warm-up. --json prints:
+  {"strategy", "ranks", "layout", "model", "device", "batch", "tokens", "new", "dtype", "ttft_ms", "tpot_ms",
+   "tokens_per_s", "peak_bytes": [per rank], "weight_bytes": [per rank], "predicted_peak_bytes": [per rank],
+   "bytes_sent_per_token", "roofline_share", "max_abs_logit_difference", "greedy_tokens_equal", "runs"}
+tokens_per_s counts the tokens of the decoding of all sequences. roofline_share is the time that reading the
+weights and the cache takes at the speed of a large copy on this device, over the measured time of a step.
+The exit code is 1 when a rank failed, or --check found other tokens in float32."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``workshop bench run``."""
+    parser.epilog = EPILOG
+    parser.add_argument("--strategy", choices=STRATEGIES, required=True, help="how the model is split")
+    parser.add_argument(
+        "--model", required=True, help="catalogue name, Hugging Face id, folder or config.json"
+    )
+    parser.add_argument(
+        "--twin", action="store_true", help="random weights of the model's shape; no download"
+    )
+    parser.add_argument("--ranks", type=int, default=1, metavar="N", help="GPUs or processes (default 1)")
+    parser.add_argument("--tp", type=int, metavar="N", help="tensor parallel size of each replica")
+    parser.add_argument("--pp", type=int, metavar="N", help="pipeline stages of each replica")
+    parser.add_argument(
+        "--micro-batches", type=int, default=1, metavar="N", help="parts of a batch (default 1)"
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="B", help="prompts a replica (default 1)")
+    parser.add_argument(
+        "--tokens", type=int, default=128, metavar="T", help="tokens of a prompt (default 128)"
+    )
+    parser.add_argument("--new", type=int, default=128, metavar="K", help="new tokens of each (default 128)")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="default bfloat16")
+    parser.add_argument(
+        "--kv-heads", type=int, metavar="N", help="pad with heads of zeros to so many KV heads"
+    )
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs measured (default 5)")
+    parser.add_argument(
+        "--check", action="store_true", help="compare logits and tokens with plain transformers"
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), help="default: the GPUs, where there are some")
+    parser.add_argument(
+        "--timeout", type=float, default=540, metavar="SECONDS", help="longest silence of a run"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one case; WorkshopError for bad input before anything starts."""
+    case = case_of(arguments)
+    with sigterm_interrupts(), redirect_stdout(sys.stderr):
+        figures = run_case(case, arguments.device, arguments.timeout)
+    print(json.dumps(figures.as_json(), indent=2) if arguments.json else figures_text(figures))
+    return int(failed_check(figures))
+
+
+def case_of(arguments: argparse.Namespace) -> BenchCase:
+    """Return the case that the options describe, checked against the model and this machine."""
+    tensor, pipeline = split_of(arguments.strategy, arguments.ranks, arguments.tp, arguments.pp)
+    case = BenchCase(
+        strategy=arguments.strategy, model=arguments.model, ranks=arguments.ranks, tensor=tensor,
+        pipeline=pipeline, twin=arguments.twin, batch=arguments.batch, tokens=arguments.tokens,
+        new=arguments.new, dtype=arguments.dtype, micro_batches=arguments.micro_batches,
+        kv_heads=arguments.kv_heads, repeats=arguments.repeats, check=arguments.check,
+    )  # fmt: skip
+    machine = bench_machine(arguments.device)
+    architecture = find_architecture(arguments.model)
+    most = architecture.max_positions
+    if most and case.tokens + case.new > most:
+        raise WorkshopError(
+            f"{case.tokens} + {case.new} tokens are more than the {most:,} positions of {architecture.name}; "
+            f"give at most {most} together."
+        )
+    if arguments.kv_heads is None:
+        check(case.layout, architecture, machine.gpus if machine.device == "cuda" else None)
+    return replace(case, model=model_with_weights(arguments.model, arguments.twin))
+
+
+def failed_check(figures: RunFigures) -> bool:
+    """Whether a check in float32 found other tokens; in 16 bits, ties fall either way."""
+    return figures.case.dtype == "float32" and figures.greedy_tokens_equal is False

@@ -1,0 +1,144 @@
+"""What every rank of ``workshop bench run`` does: load its share, run it, hand back what it saw.
+
+Started by torchrun, or alone: ``python bench_worker.py CASE`` with a case as JSON. It is one replica; data
+parallel runs start several, each with the folder of the queue of prompts and its number.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
+from workshop_utils.measure.provenance import hardware_name
+from workshop_utils.parallel.bench_case import BenchCase, case_from_json
+from workshop_utils.parallel.bench_check import compare_with_plain
+from workshop_utils.parallel.bench_replica import replica_run
+from workshop_utils.parallel.ceiling import copy_bytes_per_second
+from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.generate import Generation, generate
+from workshop_utils.parallel.launch import notes
+from workshop_utils.parallel.layout import Layout
+from workshop_utils.parallel.load import load_decoder
+from workshop_utils.parallel.padded_heads import PaddedHeads, with_kv_heads
+from workshop_utils.parallel.pipeline import stage_layers
+from workshop_utils.parallel.plain import generate_plain, load_plain
+from workshop_utils.parallel.runner import runner_for
+from workshop_utils.parallel.spec import DecoderSpec, read_spec
+from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights, Weights
+from workshop_utils.parallel.world import World, join
+
+WARM_UP_TOKENS = 4
+CHECKED_TOKENS = 64
+
+
+def main(case: BenchCase, folder: str = "", replica: str = "0") -> None:
+    """Run one case on this rank, or as a replica answer prompts of the queue in ``folder``."""
+    with join(Layout(1, case.pipeline, case.tensor)) as world:
+        meter = GpuMemory(torch.cuda.current_device()) if world.device != "cpu" else CpuMemory()
+        spec = read_spec(case.model)
+        prompts = prompts_of(spec, case)
+        notes.say("loading the weights")
+        if folder:
+            found = replica_run(case, share_of(case, spec, world), world, meter, Path(folder), int(replica))
+        else:
+            found = (plain_run if case.strategy == "plain" else split_run)(case, spec, prompts, world, meter)
+        found |= {"hardware": hardware_name(), "stage": world.place.stage, "tensor_rank": world.place.tensor}
+        notes.hand_back(found)
+
+
+def plain_run(
+    case: BenchCase, spec: DecoderSpec, prompts: list[list[int]], world: World, meter: MemoryMeter
+) -> dict[str, Any]:
+    """Run transformers' own ``generate()``."""
+    dtype = getattr(torch, case.dtype)
+    model = load_plain(spec, twin=case.twin, device=world.device, dtype=dtype)
+
+    def once(new: int, progress: Callable[[int], None]) -> Generation:
+        return generate_plain(model, prompts, new, progress)
+
+    weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
+    found = timed(case, once, world, meter) | {"weight_bytes": weight_bytes}
+    return found | {"max_abs_logit_difference": 0.0, "greedy_tokens_equal": True} if case.check else found
+
+
+def split_run(
+    case: BenchCase, spec: DecoderSpec, prompts: list[list[int]], world: World, meter: MemoryMeter
+) -> dict[str, Any]:
+    """Run our decoder, split as the case says."""
+    decoder = share_of(case, spec, world)
+    runner = runner_for(decoder)
+
+    def once(new: int, progress: Callable[[int], None], keep_logits: bool = False) -> Generation:
+        return generate(
+            decoder, prompts, new, link=world.link, micro_batches=case.micro_batches, runner=runner,
+            keep_logits=keep_logits, progress=progress,
+        )  # fmt: skip
+
+    found = timed(case, once, world, meter) | {
+        "weight_bytes": decoder.weight_bytes,
+        "embedding_bytes": 0 if decoder.embedding is None or spec.tied else decoder.embedding.nbytes,
+    }
+    if not case.check:
+        return found
+    notes.say("checking against plain transformers")
+    made = once(min(case.new, CHECKED_TOKENS), lambda done: None, keep_logits=True)
+    return found | compare_with_plain(case, spec, prompts, made, world)
+
+
+def timed(
+    case: BenchCase, once: Callable[..., Generation], world: World, meter: MemoryMeter
+) -> dict[str, Any]:
+    """Return the times of every repeat and the highest memory of all, after a warm-up."""
+    notes.say("warming up")
+    once(min(case.new, WARM_UP_TOKENS), lambda done: None)
+    bandwidth = copy_bytes_per_second(world.device)
+    meter.settle()
+    meter.reset_peak()
+    notes.say("measuring")
+    runs = []
+    for repeat in range(case.repeats):
+
+        def progress(done: int, before: int = repeat * case.new) -> None:
+            notes.progress(before + done, case.repeats * case.new)
+
+        runs.append(once(case.new, progress))
+    reading = meter.read()
+    return {
+        "ttft_ms": [1000 * run.ttft_seconds for run in runs],
+        "tpot_ms": [1000 * run.decode_seconds / max(1, case.new - 1) for run in runs],
+        "peak_bytes": reading.peak_bytes or reading.held_bytes,
+        "copy_bytes_per_second": bandwidth,
+    }
+
+
+def share_of(case: BenchCase, spec: DecoderSpec, world: World) -> Decoder:
+    """Load what this rank holds."""
+    dtype = getattr(torch, case.dtype)
+    weights: Weights = (
+        TwinWeights(world.device, dtype, spec.norm_offset)
+        if case.twin
+        else CheckpointWeights(Path(spec.model), world.device, dtype)
+    )
+    if case.kv_heads is not None:
+        padded = with_kv_heads(spec, case.kv_heads)
+        weights, spec = PaddedHeads(weights, spec), padded
+    head_values = spec.hidden * spec.vocabulary
+    layers = stage_layers([spec.layer_values] * len(spec.layers), head_values, case.pipeline)
+    return load_decoder(
+        spec, weights, layers=layers[world.place.stage], tensor=world.tensor, room=case.tokens + case.new,
+        device=world.device, dtype=dtype,
+    )  # fmt: skip
+
+
+def prompts_of(spec: DecoderSpec, case: BenchCase) -> list[list[int]]:
+    """Return the same random prompts for every strategy."""
+    generator = torch.Generator().manual_seed(case.tokens)
+    ids = torch.randint(3, spec.vocabulary, (case.batch, case.tokens), generator=generator)
+    return [[int(token) for token in row] for row in ids]
+
+
+if __name__ == "__main__":
+    main(case_from_json(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,101 @@
+"""One decode step from few, large kernels: what a GPU can replay without its host.
+
+Eager decoding launches some forty kernels a layer, and each waits for Python. Here a layer is seven: the norm
+is part of the product that reads it, Q, K and V are one product, gate, up and activation another, and the
+residual is added where the product is written. Shapes never change, so that a CUDA graph can hold all layers.
+"""
+
+from typing import Any
+
+from workshop_utils.parallel.cache import KvCache
+from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.kernels.decode_attention import decode_attention, workspace_for
+from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
+from workshop_utils.parallel.kernels.matvec import MOST_VECTORS, matvec
+from workshop_utils.parallel.kernels.rotate import rotate_and_store
+from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
+from workshop_utils.parallel.layer_weights import LayerWeights
+
+
+class FastStep:
+    """Runs one new token of each sequence of a cache; on the device alone, after the first call."""
+
+    def __init__(self, decoder: Decoder, cache: KvCache, overlap: bool = False) -> None:
+        spec, tensor = decoder.spec, decoder.tensor
+        self.decoder, self.cache, self.overlap = decoder, cache, overlap
+        heads = tensor.share(spec.heads)
+        kv_heads = tensor.kv_heads(spec.kv_heads)
+        self.heads, self.kv_heads = heads.stop - heads.start, kv_heads.stop - kv_heads.start
+        self.batch = len(cache.lengths)
+        self.workspace = workspace_for(
+            self.batch, self.heads, self.kv_heads, spec.head_dim, cache.room, decoder.device
+        )
+        # Few sequences: a product reads the weights once for all, and no matrix unit is needed.
+        self.few = self.batch <= MOST_VECTORS
+
+    def __call__(self, x: Any) -> Any:
+        """Return as ``Decoder.step``; ``x`` are ids (batch, 1) or hidden states (batch, 1, hidden)."""
+        decoder = self.decoder
+        hidden = (x if decoder.embedding is None else decoder.embedded(x)).view(self.batch, -1)
+        lengths = self.cache.lengths + 1
+        for number, weights in enumerate(decoder.layers):
+            hidden = self._layer(hidden, number, weights, lengths)
+        self.cache.lengths.copy_(lengths)
+        if decoder.head is None:
+            return hidden[:, None]
+        return self._product(hidden, decoder.head, decoder.final_norm)
+
+    def _layer(self, hidden: Any, number: int, weights: LayerWeights, lengths: Any) -> Any:
+        spec, layer = self.decoder.spec, self.decoder.spec.layers[self.decoder.first + number]
+        qkv = self._product(hidden, weights.qkv, weights.attention_norm, weights.qkv_bias)
+        keys, values = self.cache.keys[number], self.cache.values[number]
+        q = rotate_and_store(
+            qkv, *self.decoder.tables[layer.rotary], self.cache.lengths, keys, values,
+            heads=self.heads, kv_heads=self.kv_heads, head_dim=spec.head_dim, q_norm=weights.q_norm,
+            k_norm=weights.k_norm, eps=spec.eps, norm_offset=spec.norm_offset, overlap=self.overlap,
+        )  # fmt: skip
+        mixed = decode_attention(
+            q, keys, values, lengths, scale=spec.scale, window=layer.window, workspace=self.workspace,
+            overlap=self.overlap,
+        )  # fmt: skip
+        hidden = self._added(hidden, mixed.view(self.batch, -1), weights.output, weights.after_attention_norm)
+        inside = self._gated(hidden, weights)
+        return self._added(hidden, inside, weights.down, weights.after_mlp_norm)
+
+    def _product(self, hidden: Any, weight: Any, norm: Any, bias: Any = None) -> Any:
+        """Return weight × norm(hidden)."""
+        spec = self.decoder.spec
+        if self.few:
+            return matvec(
+                hidden, weight, norm=norm, eps=spec.eps, norm_offset=spec.norm_offset, bias=bias,
+                overlap=self.overlap,
+            )  # fmt: skip
+        import torch.nn.functional as F
+
+        return F.linear(rms_norm_rows(hidden, norm, spec.eps, spec.norm_offset)[1], weight, bias)
+
+    def _gated(self, hidden: Any, weights: LayerWeights) -> Any:
+        """Return activation(gate) × up of the normed input."""
+        spec = self.decoder.spec
+        if self.few:
+            return gated_matvec(
+                hidden, weights.gate_up, activation=spec.activation, norm=weights.mlp_norm, eps=spec.eps,
+                norm_offset=spec.norm_offset, overlap=self.overlap,
+            )  # fmt: skip
+        return gated_rows(self._product(hidden, weights.gate_up, weights.mlp_norm), spec.activation)
+
+    def _added(self, hidden: Any, x: Any, weight: Any, norm: Any) -> Any:
+        """Return hidden + weight × x, summed over the ranks, normed in between where the family does so."""
+        tensor, spec = self.decoder.tensor, self.decoder.spec
+        # The sum over ranks may as well begin with what is added to it, on one of them.
+        residual = hidden if norm is None and tensor.rank == 0 else None
+        if self.few:
+            part = matvec(x, weight, residual=residual, overlap=self.overlap)
+        else:
+            import torch
+
+            part = x @ weight.T if residual is None else torch.addmm(residual, x, weight.T)
+        total = tensor.sum(part)
+        if norm is None:
+            return total
+        return hidden + rms_norm_rows(total, norm, spec.eps, spec.norm_offset)[1]

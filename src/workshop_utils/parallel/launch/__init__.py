@@ -1,0 +1,1 @@
+"""Starting the ranks of a script on one node, watching them, and saying what went wrong."""

@@ -1,0 +1,1 @@
+"""Makes this folder's helpers (``tiny``) importable from the folders below it."""

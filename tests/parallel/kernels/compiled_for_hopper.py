@@ -1,0 +1,57 @@
+"""Print the PTX of a few kernels for a Hopper GPU as JSON, which needs no GPU but a Triton not interpreted.
+
+Started by ``test_compiled.py`` in a process of its own.
+"""
+
+import json
+from typing import Any
+
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+from workshop_utils.parallel.kernels import decode_attention, gated_matvec, matvec
+
+HOPPER = GPUTarget("cuda", 90, 32)
+LENGTHS = {"lengths": "*i64", "outputs": "*fp32", "log_sums": "*fp32"}
+NUMBERS = {"outputs": "i32", "max_tokens": "i32", "norm_offset": "fp32", "eps": "fp32", "scale": "fp32"}
+
+
+def ptx(kernel: Any, types: dict[str, str], constants: dict[str, Any], warps: int, stages: int) -> str:
+    """Compile for bfloat16 pointers where no type is given, all aligned to 16 bytes."""
+    signature = {name: types.get(name, "*bf16") for name in kernel.arg_names}
+    signature |= dict.fromkeys(constants, "constexpr")
+    index = kernel.arg_names.index
+    aligned = {
+        (index(n),): [["tt.divisibility", 16]] for n, t in signature.items() if t[0] == "*" or t == "i32"
+    }
+    source = ASTSource(kernel, signature, {(index(n),): value for n, value in constants.items()}, aligned)
+    options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+    return str(compile(source, target=HOPPER, options=options).asm["ptx"])
+
+
+def product_constants(blocks: matvec.Blocks, batch: int) -> dict[str, Any]:
+    return {
+        "batch": batch, "padded_batch": blocks.padded(batch), "width": 4096, "rows": blocks.rows,
+        "step": blocks.step, "whole": True, "tensor_cores": blocks.tensor_cores, "overlap": True,
+    }  # fmt: skip
+
+
+def main() -> None:
+    vectors, matrix = matvec.blocks_for(4096, 4096, 1), matvec.blocks_for(4096, 4096, 8)
+    plain, gated = {"bias": None, "residual": None}, {"activation": "silu"}
+    attention = {
+        "softcap": None, "window": None, "group": 4, "padded_group": 16, "head_dim": 128, "padded_dim": 128,
+        "splits": 33, "step": 64, "log2_e": decode_attention.LOG2_E, "overlap": True,
+    }  # fmt: skip
+    one, eight = product_constants(vectors, 1), product_constants(matrix, 8)
+    found = {
+        "matvec": ptx(matvec._matvec_kernel, NUMBERS, plain | one, vectors.warps, 1),
+        "matvec of 8": ptx(matvec._matvec_kernel, NUMBERS, plain | eight, matrix.warps, matrix.stages),
+        "gated_matvec": ptx(gated_matvec._gated_matvec_kernel, NUMBERS, gated | one, vectors.warps, 1),
+        "attention": ptx(decode_attention._split_kernel, NUMBERS | LENGTHS, attention, 4, 3),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
