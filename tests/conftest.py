@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Kernels run in Triton's interpreter, on the CPU. It must be asked for before anything imports Triton, as
+# some modules of transformers do.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.small_model import prepare_small_model
 

@@ -97,6 +97,6 @@ def embed(ids: Any, rows: Any, first_row: int, tensor: TensorGroup) -> Any:
 
 
 def bytes_sent(tokens: int, hidden: int, layers: int, value_bytes: int, size: int) -> int:
-    """Return what a rank sends in a pass: two ring all-reduces a layer of 2 (size − 1) / size tensors each."""
+    """Return what a rank sends in a pass: two ring all-reduces a layer, 2 (size − 1) / size tensors each."""
     each = tokens * hidden * value_bytes
     return 2 * layers * each * 2 * (size - 1) // size
