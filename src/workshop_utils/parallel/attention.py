@@ -67,7 +67,7 @@ def token_attention(  # noqa: PLR0913, PLR0917 - heads, where they are kept, and
     sequences = torch.arange(q.shape[0], device=q.device)
     keys[sequences, :, cache.lengths] = k[:, :, 0]
     values[sequences, :, cache.lengths] = v[:, :, 0]
-    length = cache.longest + 1
+    length = cache.room if cache.whole else cache.longest + 1
     behind = cache.lengths[:, None] - torch.arange(length, device=q.device)
     seen = behind >= 0
     if window is not None:

@@ -1,12 +1,15 @@
 """One run of ``workshop bench run``: which model, split how, on how much text. Validates itself."""
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.layout import Layout
+from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 STRATEGIES = ("plain", "tensor", "pipeline", "data")
 DTYPES = ("bfloat16", "float16", "float32")
@@ -20,7 +23,8 @@ class BenchCase:
     ``batch`` prompts of ``tokens`` tokens are continued by ``new`` tokens, ``repeats`` times after a warm-up.
     ``batch`` is that of each replica: two replicas have twice the work. ``twin``: random weights.
     ``kv_heads`` pads the model with heads of zeros. ``check`` compares logits and tokens with plain
-    transformers.
+    transformers. ``without`` names ``Tricks`` to leave out. ``predicted_bytes``: the peaks expected of a
+    replica's ranks, named when one runs out.
     """
 
     strategy: str
@@ -37,6 +41,8 @@ class BenchCase:
     kv_heads: int | None = None
     repeats: int = 5
     check: bool = False
+    predicted_bytes: tuple[int, ...] = ()
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -51,11 +57,17 @@ class BenchCase:
                 raise WorkshopError(
                     f"{name} {value} is out of range; give a whole number from 1 to {MOST:,}."
                 )
+        ALL_TRICKS.without(tuple(self.without))
         if self.ranks % (self.tensor * self.pipeline):
             raise WorkshopError(
                 f"{self.ranks} ranks are no multiple of pipeline {self.pipeline} × tensor {self.tensor}; "
                 f"give --ranks {self.tensor * self.pipeline}, or another split."
             )
+
+    @property
+    def tricks(self) -> Tricks:
+        """What makes the decoding fast, less what is left out."""
+        return ALL_TRICKS.without(tuple(self.without))
 
     @property
     def layout(self) -> Layout:
@@ -97,3 +109,10 @@ def combinations(options: dict[str, list[object]]) -> Iterator[dict[str, object]
     """Yield every combination of lists of options."""
     for values in product(*options.values()):
         yield dict(zip(options, values, strict=True))
+
+
+def random_prompts(case: BenchCase, count: int) -> list[list[int]]:
+    """Return so many random prompts, the same for every layout."""
+    chance = random.Random(case.tokens)  # noqa: S311 - text to run, no secret
+    vocabulary = find_architecture(case.model).vocabulary_size
+    return [[chance.randrange(3, vocabulary) for _ in range(case.tokens)] for _ in range(count)]

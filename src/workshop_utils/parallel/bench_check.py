@@ -5,12 +5,12 @@ from typing import Any
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.generate import Generation
 from workshop_utils.parallel.plain import load_plain
-from workshop_utils.parallel.spec import DecoderSpec
+from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.world import World
 
 
 def compare_with_plain(
-    case: BenchCase, spec: DecoderSpec, prompts: list[list[int]], made: Generation, world: World
+    case: BenchCase, prompts: list[list[int]], made: Generation, world: World
 ) -> dict[str, Any]:
     """Return the largest difference of any logit, absolute and relative to the largest logit, and of tokens.
 
@@ -23,7 +23,9 @@ def compare_with_plain(
     if made.logits is None or world.place.tensor != 0:
         return {}
     with torch.inference_mode():
-        model = load_plain(spec, twin=case.twin, device=world.device, dtype=getattr(torch, case.dtype))
+        model = load_plain(
+            read_spec(case.model), twin=case.twin, device=world.device, dtype=getattr(torch, case.dtype)
+        )
         ids = torch.tensor([[*prompt, *tokens] for prompt, tokens in zip(prompts, made.tokens, strict=True)])
         theirs = model(ids.to(world.device)).logits[:, len(prompts[0]) - 1 : -1].float().cpu()
     difference = (made.logits - theirs).abs().max()

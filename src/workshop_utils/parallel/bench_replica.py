@@ -22,7 +22,7 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
 ) -> dict[str, Any]:
     """Answer prompts until all have their answers; returns this rank's times and memory."""
     options: dict[str, Any] = {"link": world.link, "micro_batches": case.micro_batches}
-    options["runner"] = runner_for(decoder)
+    options["runner"] = runner_for(decoder, case.tricks)
     notes.say("warming up")
     prompts = [[3] * case.tokens] * case.batch
     generate(decoder, prompts, min(case.new, WARM_UP_TOKENS), **options)

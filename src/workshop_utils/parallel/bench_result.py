@@ -1,18 +1,17 @@
 """Start the ranks of a case, and put what they handed back together: one run's figures."""
 
 import os
-import random
 import statistics
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.find import find_architecture
-from workshop_utils.parallel.bench_case import BenchCase
+from workshop_utils.parallel.bench_case import BenchCase, random_prompts
 from workshop_utils.parallel.data import Answered, answer_all
 from workshop_utils.parallel.launch.environment import cores_here
 from workshop_utils.parallel.launch.launcher import launch
@@ -127,13 +126,14 @@ class RunFigures:
 
 def run_case(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
     """Run a case on ranks of its own; WorkshopError with the cause and what to do where it fails."""
+    case = replace(case, predicted_bytes=predicted_peaks(case) or ())
     if case.strategy == "data" or case.layout.data > 1:
         return run_replicas(case, device, timeout_seconds)
     result = launch(WORKER, [case.as_json()], case.ranks, device=device, timeout_seconds=timeout_seconds)
     if not result.finished:
         raise WorkshopError(result.message)
     rows = sorted(result.measurements, key=lambda row: row["rank"])
-    return RunFigures(case, Path(case.model).name, tuple(rows), predicted_peaks(case))
+    return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None)
 
 
 def run_replicas(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
@@ -157,7 +157,7 @@ def run_replicas(case: BenchCase, device: str | None, timeout_seconds: float) ->
     finally:
         stopped.set()
     rows.sort(key=lambda row: (row["replica"], row["rank"]))
-    return RunFigures(case, Path(case.model).name, tuple(rows), predicted_peaks(case), answered)
+    return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None, answered)
 
 
 def replica_environment(number: int, ranks: int, replicas: int) -> dict[str, str]:
@@ -168,13 +168,6 @@ def replica_environment(number: int, ranks: int, replicas: int) -> dict[str, str
     gpus = [known[n] if known and n < len(known) else str(n) for n in wanted]
     cores = max(1, cores_here() // (ranks * replicas))
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "OMP_NUM_THREADS": str(cores)}
-
-
-def random_prompts(case: BenchCase, count: int) -> list[list[int]]:
-    """Return so many random prompts, the same for every layout."""
-    chance = random.Random(case.tokens)  # noqa: S311 - text to run, no secret
-    vocabulary = find_architecture(case.model).vocabulary_size
-    return [[chance.randrange(3, vocabulary) for _ in range(case.tokens)] for _ in range(count)]
 
 
 def predicted_peaks(case: BenchCase) -> tuple[int, ...] | None:

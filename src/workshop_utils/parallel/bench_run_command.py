@@ -4,17 +4,22 @@ import argparse
 import json
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from workshop_utils.errors import WorkshopError
-from workshop_utils.measure.bench_memory_machine import bench_machine
+from workshop_utils.hardware.machine import Machine, find_machine
+from workshop_utils.measure.bench_memory_command import words
+from workshop_utils.measure.bench_memory_machine import bench_machine, visible
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_models import model_with_weights
-from workshop_utils.parallel.bench_result import RunFigures, run_case
+from workshop_utils.parallel.bench_result import RunFigures, predicted_peaks, run_case
 from workshop_utils.parallel.bench_text import figures_text
 from workshop_utils.parallel.layout import check
 from workshop_utils.parallel.run_command import sigterm_interrupts
+from workshop_utils.parallel.spec import FAMILIES
+from workshop_utils.parallel.tricks import Tricks
+from workshop_utils.units import format_gib
 
 EPILOG = """examples:
   workshop bench run --strategy plain --model smollm2-135m --tokens 64 --new 32
@@ -58,6 +63,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kv-heads", type=int, metavar="N", help="pad with heads of zeros to so many KV heads"
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs measured (default 5)")
+    names = ", ".join(field.name for field in fields(Tricks))
+    parser.add_argument(
+        "--without", type=words, default=(), metavar="A,B", help=f"tricks of GPUs to leave out: {names}"
+    )
     parser.add_argument(
         "--check", action="store_true", help="compare logits and tokens with plain transformers"
     )
@@ -85,6 +94,7 @@ def case_of(arguments: argparse.Namespace) -> BenchCase:
         pipeline=pipeline, twin=arguments.twin, batch=arguments.batch, tokens=arguments.tokens,
         new=arguments.new, dtype=arguments.dtype, micro_batches=arguments.micro_batches,
         kv_heads=arguments.kv_heads, repeats=arguments.repeats, check=arguments.check,
+        without=tuple(arguments.without),
     )  # fmt: skip
     machine = bench_machine(arguments.device)
     architecture = find_architecture(arguments.model)
@@ -94,9 +104,31 @@ def case_of(arguments: argparse.Namespace) -> BenchCase:
             f"{case.tokens} + {case.new} tokens are more than the {most:,} positions of {architecture.name}; "
             f"give at most {most} together."
         )
+    if case.strategy != "plain" and architecture.model_type not in FAMILIES:
+        raise WorkshopError(
+            f"{architecture.name} is a {architecture.model_type} model, which these strategies do not split; "
+            f"choose one of {', '.join(FAMILIES)}, or --strategy plain."
+        )
+    on_gpus = machine.device == "cuda"
     if arguments.kv_heads is None:
-        check(case.layout, architecture, machine.gpus if machine.device == "cuda" else None)
+        check(case.layout, architecture, machine.gpus if on_gpus else None)
+    if on_gpus:
+        check_memory(case, find_machine())
     return replace(case, model=model_with_weights(arguments.model, arguments.twin))
+
+
+def check_memory(case: BenchCase, machine: Machine) -> None:
+    """Raise WorkshopError where a rank is predicted to need more than its GPU has."""
+    predicted = predicted_peaks(case) or ()
+    gpus = visible([gpu for gpu in machine.gpus if gpu.fault is None])
+    for rank, gpu in enumerate(gpus[: case.ranks]):
+        needed = predicted[rank % len(predicted)] if predicted else 0
+        if gpu.memory_total_bytes is not None and needed > gpu.memory_total_bytes:
+            raise WorkshopError(
+                f"rank {rank} is predicted to need {format_gib(needed)} and its GPU {gpu.index} ({gpu.name}) "
+                f"has {format_gib(gpu.memory_total_bytes)}; take more ranks, a shorter text or a smaller "
+                "batch, or leave that GPU out with CUDA_VISIBLE_DEVICES."
+            )
 
 
 def failed_check(figures: RunFigures) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
 from workshop_utils.measure.provenance import hardware_name
-from workshop_utils.parallel.bench_case import BenchCase, case_from_json
+from workshop_utils.parallel.bench_case import BenchCase, case_from_json, random_prompts
 from workshop_utils.parallel.bench_check import compare_with_plain
 from workshop_utils.parallel.bench_replica import replica_run
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
@@ -24,9 +24,9 @@ from workshop_utils.parallel.layout import Layout
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.padded_heads import PaddedHeads, with_kv_heads
 from workshop_utils.parallel.pipeline import stage_layers
-from workshop_utils.parallel.plain import generate_plain, load_plain
+from workshop_utils.parallel.plain import generate_plain, load_model
 from workshop_utils.parallel.runner import runner_for
-from workshop_utils.parallel.spec import DecoderSpec, read_spec
+from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights, Weights
 from workshop_utils.parallel.world import World, join
 
@@ -38,23 +38,21 @@ def main(case: BenchCase, folder: str = "", replica: str = "0") -> None:
     """Run one case on this rank, or as a replica answer prompts of the queue in ``folder``."""
     with join(Layout(1, case.pipeline, case.tensor)) as world:
         meter = GpuMemory(torch.cuda.current_device()) if world.device != "cpu" else CpuMemory()
-        spec = read_spec(case.model)
-        prompts = prompts_of(spec, case)
         notes.say("loading the weights")
+        if case.predicted_bytes:
+            notes.memory(predicted_bytes=case.predicted_bytes[world.place.rank])
         if folder:
-            found = replica_run(case, share_of(case, spec, world), world, meter, Path(folder), int(replica))
+            found = replica_run(case, share_of(case, world), world, meter, Path(folder), int(replica))
         else:
-            found = (plain_run if case.strategy == "plain" else split_run)(case, spec, prompts, world, meter)
+            found = (plain_run if case.strategy == "plain" else split_run)(case, world, meter)
         found |= {"hardware": hardware_name(), "stage": world.place.stage, "tensor_rank": world.place.tensor}
         notes.hand_back(found)
 
 
-def plain_run(
-    case: BenchCase, spec: DecoderSpec, prompts: list[list[int]], world: World, meter: MemoryMeter
-) -> dict[str, Any]:
+def plain_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, Any]:
     """Run transformers' own ``generate()``."""
-    dtype = getattr(torch, case.dtype)
-    model = load_plain(spec, twin=case.twin, device=world.device, dtype=dtype)
+    model = load_model(case.model, twin=case.twin, device=world.device, dtype=getattr(torch, case.dtype))
+    prompts = random_prompts(case, case.batch)
 
     def once(new: int, progress: Callable[[int], None]) -> Generation:
         return generate_plain(model, prompts, new, progress)
@@ -64,12 +62,11 @@ def plain_run(
     return found | {"max_abs_logit_difference": 0.0, "greedy_tokens_equal": True} if case.check else found
 
 
-def split_run(
-    case: BenchCase, spec: DecoderSpec, prompts: list[list[int]], world: World, meter: MemoryMeter
-) -> dict[str, Any]:
+def split_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, Any]:
     """Run our decoder, split as the case says."""
-    decoder = share_of(case, spec, world)
-    runner = runner_for(decoder)
+    decoder = share_of(case, world)
+    prompts = random_prompts(case, case.batch)
+    runner = runner_for(decoder, case.tricks)
 
     def once(new: int, progress: Callable[[int], None], keep_logits: bool = False) -> Generation:
         return generate(
@@ -79,13 +76,13 @@ def split_run(
 
     found = timed(case, once, world, meter) | {
         "weight_bytes": decoder.weight_bytes,
-        "embedding_bytes": 0 if decoder.embedding is None or spec.tied else decoder.embedding.nbytes,
+        "embedding_bytes": 0 if decoder.embedding is None or decoder.spec.tied else decoder.embedding.nbytes,
     }
     if not case.check:
         return found
     notes.say("checking against plain transformers")
     made = once(min(case.new, CHECKED_TOKENS), lambda done: None, keep_logits=True)
-    return found | compare_with_plain(case, spec, prompts, made, world)
+    return found | compare_with_plain(case, prompts, made, world)
 
 
 def timed(
@@ -114,8 +111,9 @@ def timed(
     }
 
 
-def share_of(case: BenchCase, spec: DecoderSpec, world: World) -> Decoder:
+def share_of(case: BenchCase, world: World) -> Decoder:
     """Load what this rank holds."""
+    spec = read_spec(case.model)
     dtype = getattr(torch, case.dtype)
     weights: Weights = (
         TwinWeights(world.device, dtype, spec.norm_offset)
@@ -131,13 +129,6 @@ def share_of(case: BenchCase, spec: DecoderSpec, world: World) -> Decoder:
         spec, weights, layers=layers[world.place.stage], tensor=world.tensor, room=case.tokens + case.new,
         device=world.device, dtype=dtype,
     )  # fmt: skip
-
-
-def prompts_of(spec: DecoderSpec, case: BenchCase) -> list[list[int]]:
-    """Return the same random prompts for every strategy."""
-    generator = torch.Generator().manual_seed(case.tokens)
-    ids = torch.randint(3, spec.vocabulary, (case.batch, case.tokens), generator=generator)
-    return [[int(token) for token in row] for row in ids]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ class KvCache:
     """``keys`` and ``values``: a tensor a layer, (batch, KV heads of this rank, room, head_dim).
 
     ``lengths`` (batch) counts the tokens of each sequence on the device, ``longest`` is the largest of them
-    on the host, which then need not ask the device.
+    on the host, which then need not ask the device. ``whole``: attention looks at all of the room, a mask
+    hiding what is not filled, because a graph's shapes must not change.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dimensions of a cache
@@ -20,12 +21,11 @@ class KvCache:
         import torch
 
         shape = (batch, kv_heads, room, head_dim)
-        # Zeros, not what memory held before: a padded place is multiplied by a weight of 0, and 0 × NaN is
-        # NaN.
+        # Zeros, not what memory held before: a hidden place is multiplied by 0, and 0 × NaN is NaN.
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers)]
         self.lengths = torch.zeros(batch, device=device, dtype=torch.long)
-        self.longest, self.room = 0, room
+        self.longest, self.room, self.whole = 0, room, False
 
     def advance(self) -> None:
         """Count one more token of every sequence."""

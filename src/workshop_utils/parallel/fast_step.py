@@ -12,17 +12,21 @@ from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.kernels.decode_attention import decode_attention, workspace_for
 from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
 from workshop_utils.parallel.kernels.matvec import MOST_VECTORS, matvec
+from workshop_utils.parallel.kernels.overlap import overlap_supported
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
 from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
 from workshop_utils.parallel.layer_weights import LayerWeights
+from workshop_utils.parallel.small_sum import SmallSum
+from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 
 class FastStep:
     """Runs one new token of each sequence of a cache; on the device alone, after the first call."""
 
-    def __init__(self, decoder: Decoder, cache: KvCache, overlap: bool = False) -> None:
+    def __init__(self, decoder: Decoder, cache: KvCache, tricks: Tricks = ALL_TRICKS) -> None:
         spec, tensor = decoder.spec, decoder.tensor
-        self.decoder, self.cache, self.overlap = decoder, cache, overlap
+        self.decoder, self.cache, self.fused = decoder, cache, tricks.fused
+        self.overlap = tricks.overlap and overlap_supported(cache.lengths.device)
         heads = tensor.share(spec.heads)
         kv_heads = tensor.kv_heads(spec.kv_heads)
         self.heads, self.kv_heads = heads.stop - heads.start, kv_heads.stop - kv_heads.start
@@ -30,6 +34,8 @@ class FastStep:
         self.workspace = workspace_for(
             self.batch, self.heads, self.kv_heads, spec.head_dim, cache.room, decoder.device
         )
+        shape = (self.batch, spec.hidden)
+        self.sum = SmallSum(tensor, shape, decoder.dtype, decoder.device, tricks.one_shot)
         # Few sequences: a product reads the weights once for all, and no matrix unit is needed.
         self.few = self.batch <= MOST_VECTORS
 
@@ -47,7 +53,7 @@ class FastStep:
 
     def _layer(self, hidden: Any, number: int, weights: LayerWeights, lengths: Any) -> Any:
         spec, layer = self.decoder.spec, self.decoder.spec.layers[self.decoder.first + number]
-        qkv = self._product(hidden, weights.qkv, weights.attention_norm, weights.qkv_bias)
+        qkv = self._qkv(hidden, weights)
         keys, values = self.cache.keys[number], self.cache.values[number]
         q = rotate_and_store(
             qkv, *self.decoder.tables[layer.rotary], self.cache.lengths, keys, values,
@@ -61,6 +67,17 @@ class FastStep:
         hidden = self._added(hidden, mixed.view(self.batch, -1), weights.output, weights.after_attention_norm)
         inside = self._gated(hidden, weights)
         return self._added(hidden, inside, weights.down, weights.after_mlp_norm)
+
+    def _qkv(self, hidden: Any, weights: LayerWeights) -> Any:
+        """Return Q, K and V of each sequence, one behind the other."""
+        if self.fused:
+            return self._product(hidden, weights.qkv, weights.attention_norm, weights.qkv_bias)
+        import torch
+
+        sizes = [size * self.decoder.spec.head_dim for size in (self.heads, self.kv_heads, self.kv_heads)]
+        biases = [None] * 3 if weights.qkv_bias is None else weights.qkv_bias.split(sizes)
+        parts = zip(weights.qkv.split(sizes), biases, strict=True)
+        return torch.cat([self._product(hidden, part, weights.attention_norm, b) for part, b in parts], dim=1)
 
     def _product(self, hidden: Any, weight: Any, norm: Any, bias: Any = None) -> Any:
         """Return weight × norm(hidden)."""
@@ -77,12 +94,17 @@ class FastStep:
     def _gated(self, hidden: Any, weights: LayerWeights) -> Any:
         """Return activation(gate) × up of the normed input."""
         spec = self.decoder.spec
-        if self.few:
+        if self.few and self.fused:
             return gated_matvec(
                 hidden, weights.gate_up, activation=spec.activation, norm=weights.mlp_norm, eps=spec.eps,
                 norm_offset=spec.norm_offset, overlap=self.overlap,
             )  # fmt: skip
-        return gated_rows(self._product(hidden, weights.gate_up, weights.mlp_norm), spec.activation)
+        if self.fused:
+            return gated_rows(self._product(hidden, weights.gate_up, weights.mlp_norm), spec.activation)
+        import torch
+
+        halves = [self._product(hidden, half, weights.mlp_norm) for half in weights.gate_up.chunk(2)]
+        return gated_rows(torch.cat(halves, dim=1), spec.activation)
 
     def _added(self, hidden: Any, x: Any, weight: Any, norm: Any) -> Any:
         """Return hidden + weight × x, summed over the ranks, normed in between where the family does so."""
@@ -90,12 +112,16 @@ class FastStep:
         # The sum over ranks may as well begin with what is added to it, on one of them.
         residual = hidden if norm is None and tensor.rank == 0 else None
         if self.few:
-            part = matvec(x, weight, residual=residual, overlap=self.overlap)
+            part = matvec(x, weight, residual=residual, out=self.sum.part, overlap=self.overlap)
         else:
             import torch
 
-            part = x @ weight.T if residual is None else torch.addmm(residual, x, weight.T)
-        total = tensor.sum(part)
+            out = self.sum.part
+            if residual is None:
+                part = torch.mm(x, weight.T, out=out)
+            else:
+                part = torch.addmm(residual, x, weight.T, out=out)
+        total = self.sum(part)
         if norm is None:
             return total
         return hidden + rms_norm_rows(total, norm, spec.eps, spec.norm_offset)[1]

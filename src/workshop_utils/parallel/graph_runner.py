@@ -1,12 +1,15 @@
 """Decoding from a CUDA graph: the step is recorded once and then replayed, one launch for all its kernels."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.fast_step import FastStep
-from workshop_utils.parallel.kernels.overlap import overlap_supported
-from workshop_utils.parallel.runner import Runner
+from workshop_utils.parallel.runner import Runner, picked_on_host
 from workshop_utils.parallel.sampling import pick
+from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 # Before a graph is recorded, kernels must be compiled and NCCL connected.
 WARM_UPS = 2
@@ -15,12 +18,14 @@ WARM_UPS = 2
 class GraphRunner(Runner):
     """A runner whose step is a graph on a GPU; what it reads and writes has one place for good."""
 
-    def __init__(self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False) -> None:
+    def __init__(
+        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, tricks: Tricks = ALL_TRICKS
+    ) -> None:
         import torch
 
-        super().__init__(decoder, batch, room, keep_logits)
+        super().__init__(decoder, batch, room, keep_logits, tricks)
         device = torch.device(decoder.device)
-        self._step = FastStep(decoder, self.cache, overlap_supported(device))
+        self._step = one_token(decoder, self.cache, tricks)
         if decoder.embedding is not None:
             self._input = torch.zeros((batch, 1), dtype=torch.long, device=device)
         else:
@@ -34,12 +39,14 @@ class GraphRunner(Runner):
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._result, self._output = self._run()
+        # The warm-ups and the recording counted tokens that there are not.
         self.cache.lengths.zero_()
+        self.cache.longest = 0
 
     def _run(self) -> tuple[Any, Any]:
         """Return the step's logits or hidden states, and what is handed on: tokens, or the same."""
         result = self._step(self._input)
-        if self.decoder.head is None:
+        if self.decoder.head is None or not self.tricks.device_sampling:
             return result, result
         return result, pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
 
@@ -50,4 +57,14 @@ class GraphRunner(Runner):
         self.cache.longest += 1
         if self.logits is not None and self.decoder.head is not None:
             self.logits.append(self.decoder.all_logits(self._result).float().cpu())
+        if self.decoder.head is not None and not self.tricks.device_sampling:
+            return picked_on_host(self._output, self.decoder)
         return self._output.clone()
+
+
+def one_token(decoder: Decoder, cache: KvCache, tricks: Tricks) -> Callable[[Any], Any]:
+    """Return what runs one token of each sequence: from our kernels, or torch's over the whole cache."""
+    if tricks.kernels:
+        return FastStep(decoder, cache, tricks)
+    cache.whole = True
+    return partial(decoder.step, cache=cache)

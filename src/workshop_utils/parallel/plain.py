@@ -11,14 +11,20 @@ from workshop_utils.parallel.spec import DecoderSpec
 from workshop_utils.parallel.weights import TwinWeights, Weights, canonical
 
 
-def load_plain(spec: DecoderSpec, *, twin: bool, device: str, dtype: Any) -> Any:
-    """Return the transformers model: of a checkpoint's folder, or of the same random values as our twins."""
+def load_model(model: str, *, twin: bool, device: str, dtype: Any) -> Any:
+    """Return any transformers model: of a checkpoint's folder, or a shape twin with its own random values."""
     if not twin:
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(Path(spec.model), dtype=dtype).to(device).eval()
-    model = materialise(build_skeleton(spec.model, dtype=str(dtype).removeprefix("torch.")), [device])
-    fill(model, TwinWeights(device, dtype, spec.norm_offset))
+        return AutoModelForCausalLM.from_pretrained(Path(model), dtype=dtype).to(device).eval()
+    return materialise(build_skeleton(model, dtype=str(dtype).removeprefix("torch.")), [device])
+
+
+def load_plain(spec: DecoderSpec, *, twin: bool, device: str, dtype: Any) -> Any:
+    """Return the transformers model of one of our families; a twin with the values of our twins."""
+    model = load_model(spec.model, twin=twin, device=device, dtype=dtype)
+    if twin:
+        fill(model, TwinWeights(device, dtype, spec.norm_offset))
     return model
 
 

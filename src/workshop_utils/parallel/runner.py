@@ -1,16 +1,21 @@
 """A decoder with a cache, one micro-batch of sequences: runs prompts, then one token at a time."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.sampling import pick
+from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 
 class Runner:
     """Keeps the cache of ``batch`` sequences, and with ``keep_logits``, on the last stage, all logits."""
 
-    def __init__(self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False) -> None:
-        self.decoder, self.batch = decoder, batch
+    def __init__(
+        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, tricks: Tricks = ALL_TRICKS
+    ) -> None:
+        self.decoder, self.batch, self.tricks = decoder, batch, tricks
         self.cache = decoder.new_cache(batch, room)
         self.logits: list[Any] | None = [] if keep_logits else None
 
@@ -27,13 +32,20 @@ class Runner:
             return result
         if self.logits is not None:
             self.logits.append(self.decoder.all_logits(result).float().cpu())
+        if not self.tricks.device_sampling:
+            return picked_on_host(result, self.decoder)
         return pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
 
 
-def runner_for(decoder: Decoder) -> type[Runner]:
+def picked_on_host(part: Any, decoder: Decoder) -> Any:
+    """Return each sequence's likeliest token, found on the host, which waits for all logits."""
+    return decoder.all_logits(part).cpu().float().argmax(dim=-1).to(decoder.device)
+
+
+def runner_for(decoder: Decoder, tricks: Tricks = ALL_TRICKS) -> Callable[..., Runner]:
     """Return what runs a decoder: on a GPU from a CUDA graph, but experts, which choose their weights."""
-    if decoder.device == "cpu" or decoder.spec.experts:
-        return Runner
+    if decoder.device == "cpu" or decoder.spec.experts or not tricks.graph:
+        return partial(Runner, tricks=tricks)
     from workshop_utils.parallel.graph_runner import GraphRunner
 
-    return GraphRunner
+    return partial(GraphRunner, tricks=tricks)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.parallel.launch import notes
 from workshop_utils.parallel.launch.parent_death import end_with
 from workshop_utils.parallel.launch.run_folder import RUN_AGENT, RUN_FOLDER, RUN_NOTES, RunFolder
@@ -55,7 +56,9 @@ def _fail(error: BaseException, script: str) -> NoReturn:
     """Note and print the error as Python would, without the frames that ran the script, and end at once."""
     _note_error(error, script)
     code = 1
-    if not isinstance(error, SystemExit):
+    if isinstance(error, WorkshopError):
+        print(error, file=sys.stderr)  # a sentence for the reader, who needs no frames to it
+    elif not isinstance(error, SystemExit):
         traceback.print_exception(error.with_traceback(_from_script(error.__traceback__, script)))
     elif isinstance(error.code, int):
         code = error.code
@@ -73,7 +76,8 @@ def _note_error(error: BaseException, script: str) -> None:
     message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
     row = {
         "message": message[:MESSAGE_CHARACTERS],
-        "line": _last_line(error.__traceback__, script),
+        "line": None if isinstance(error, WorkshopError) else _last_line(error.__traceback__, script),
+        "for_reader": str(error) if isinstance(error, WorkshopError) else None,
         "out_of_memory": out_of_memory,
     }
     notes.note({"error": row})
