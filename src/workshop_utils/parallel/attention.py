@@ -40,20 +40,26 @@ def prompt_attention(  # noqa: PLR0913, PLR0917 - heads, where they are kept, an
     q: Any, k: Any, v: Any, cache: KvCache, layer: int, window: int | None, scale: float
 ) -> Any:
     """Attend within prompts that begin at position 0, and keep K and V."""
-    import torch
     import torch.nn.functional as F
 
     tokens = q.shape[2]
     cache.keys[layer][:, :, :tokens] = k
     cache.values[layer][:, :, :tokens] = v
-    mask = None
-    if window is not None and tokens > window:
-        far = torch.arange(tokens, device=q.device)
-        distance = far[:, None] - far
-        mask = (distance >= 0) & (distance < window)
+    mask = window_mask(tokens, window, q.device)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
     )
+
+
+def window_mask(tokens: int, window: int | None, device: Any) -> Any:
+    """Return which tokens a prompt's tokens see, (tokens, tokens); None where that is simply those before."""
+    import torch
+
+    if window is None or tokens <= window:
+        return None
+    place = torch.arange(tokens, device=device)
+    distance = place[:, None] - place
+    return (distance >= 0) & (distance < window)
 
 
 def token_attention(  # noqa: PLR0913, PLR0917 - heads, where they are kept, and the layer's two numbers

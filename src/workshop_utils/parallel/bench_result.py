@@ -22,6 +22,10 @@ WORKER = Path(__file__).with_name("bench_worker.py")
 VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
+class RunFailed(Exception):
+    """A rank failed; the message says which, why, and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFigures:
     """``ranks``: what each handed back, in order. Times are those of the last stage, which makes tokens."""
@@ -125,13 +129,13 @@ class RunFigures:
 
 
 def run_case(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
-    """Run a case on ranks of its own; WorkshopError with the cause and what to do where it fails."""
+    """Run a case on ranks of its own; RunFailed where a rank fails, WorkshopError for all replicas."""
     case = replace(case, predicted_bytes=predicted_peaks(case) or ())
     if case.strategy == "data" or case.layout.data > 1:
         return run_replicas(case, device, timeout_seconds)
     result = launch(WORKER, [case.as_json()], case.ranks, device=device, timeout_seconds=timeout_seconds)
     if not result.finished:
-        raise WorkshopError(result.message)
+        raise RunFailed(result.message)
     rows = sorted(result.measurements, key=lambda row: row["rank"])
     return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None)
 

@@ -13,7 +13,7 @@ from workshop_utils.measure.bench_memory_machine import bench_machine, visible
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_models import model_with_weights
-from workshop_utils.parallel.bench_result import RunFigures, predicted_peaks, run_case
+from workshop_utils.parallel.bench_result import RunFailed, RunFigures, predicted_peaks, run_case
 from workshop_utils.parallel.bench_text import figures_text
 from workshop_utils.parallel.layout import check
 from workshop_utils.parallel.run_command import sigterm_interrupts
@@ -80,8 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run one case; WorkshopError for bad input before anything starts."""
     case = case_of(arguments)
-    with sigterm_interrupts(), redirect_stdout(sys.stderr):
-        figures = run_case(case, arguments.device, arguments.timeout)
+    try:
+        with sigterm_interrupts(), redirect_stdout(sys.stderr):
+            figures = run_case(case, arguments.device, arguments.timeout)
+    except RunFailed as failure:
+        print(f"workshop bench run: {failure}", file=sys.stderr)
+        return 1
     print(json.dumps(figures.as_json(), indent=2) if arguments.json else figures_text(figures))
     return int(failed_check(figures))
 

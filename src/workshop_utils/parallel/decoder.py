@@ -66,7 +66,7 @@ class Decoder:
         cache.filled(lengths, tokens)
         if self.head is None:
             return hidden
-        return self._logits(hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1])
+        return self.logits(hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1])
 
     def step(self, x: Any, cache: KvCache) -> Any:
         """Run one new token of each sequence: ids (batch, 1), or hidden states. Returns as ``prefill``."""
@@ -76,7 +76,7 @@ class Decoder:
         }
         hidden = self._run(x, cache, turns, token_attention)
         cache.advance()
-        return hidden if self.head is None else self._logits(hidden[:, -1])
+        return hidden if self.head is None else self.logits(hidden[:, -1])
 
     def _run(self, x: Any, cache: KvCache, turns: dict[str, tuple[Any, Any]], attend: Any) -> Any:
         hidden = x if self.embedding is None else self.embedded(x)
@@ -116,7 +116,8 @@ class Decoder:
             return hidden
         return hidden * torch.tensor(self.spec.embedding_scale, dtype=self.dtype)
 
-    def _logits(self, hidden: Any) -> Any:
+    def logits(self, hidden: Any) -> Any:
+        """Return this rank's logits of hidden states (batch, hidden) behind the last layer."""
         import torch.nn.functional as F
 
         return F.linear(rms_norm(hidden, self.final_norm, self.spec), self.head)

@@ -6,6 +6,7 @@ from typing import Any
 
 from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.fast_prefill import fast_prefill
 from workshop_utils.parallel.fast_step import FastStep
 from workshop_utils.parallel.runner import Runner, picked_on_host
 from workshop_utils.parallel.sampling import pick
@@ -42,6 +43,12 @@ class GraphRunner(Runner):
         # The warm-ups and the recording counted tokens that there are not.
         self.cache.lengths.zero_()
         self.cache.longest = 0
+
+    def prefill(self, x: Any, lengths: Any) -> Any:
+        """Run prompts, eagerly: with many tokens a launch costs nothing beside its work."""
+        if not self.tricks.kernels:
+            return super().prefill(x, lengths)
+        return self._given(fast_prefill(self.decoder, x, self.cache, lengths))
 
     def _run(self) -> tuple[Any, Any]:
         """Return the step's logits or hidden states, and what is handed on: tokens, or the same."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import write_config
 
+from workshop_utils.parallel.fast_prefill import fast_prefill
 from workshop_utils.parallel.fast_step import FastStep
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.spec import read_spec
@@ -36,3 +37,22 @@ def test_a_fast_step_gives_the_logits_of_a_plain_one(
         expected, got = decoder.step(one, plain), step(one)
         assert (got - expected).norm() / expected.norm() <= 1e-4
     assert fast.lengths.tolist() == plain.lengths.tolist() == (lengths + STEPS).tolist()
+
+
+@pytest.mark.parametrize(("family", "layers"), [("llama", 1), ("gemma3_text", 3)])
+@torch.inference_mode()
+def test_a_fast_prefill_leaves_the_logits_and_the_cache_of_a_plain_one(
+    family: str, layers: int, tmp_path: Path
+) -> None:
+    spec = read_spec(str(write_config(tmp_path, family)), layers=layers)
+    weights = TwinWeights("cpu", torch.float32, spec.norm_offset)
+    decoder = load_decoder(spec, weights, room=ROOM, device="cpu", dtype=torch.float32)
+    ids = torch.randint(3, 130, (2, PROMPT), generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([PROMPT, 4])
+    plain, fast = (decoder.new_cache(2, ROOM) for _ in range(2))
+    expected = decoder.prefill(ids, plain, lengths)
+    got = fast_prefill(decoder, ids, fast, lengths)
+    assert (got - expected).norm() / expected.norm() <= 1e-4
+    assert (fast.lengths.tolist(), fast.longest) == (plain.lengths.tolist(), plain.longest)
+    for one, other in zip(fast.keys + fast.values, plain.keys + plain.values, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

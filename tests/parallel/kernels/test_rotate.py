@@ -37,6 +37,21 @@ def test_one_token_a_sequence(
         assert relative_error(cache, expected) < TOLERANCE
 
 
+def test_several_tokens_a_sequence_are_as_many_single_ones() -> None:
+    draw = torch.Generator().manual_seed(4)
+    tokens, starts, sizes = 3, torch.tensor([2, 5]), {"heads": 2, "kv_heads": 1, "head_dim": 64}
+    qkv = torch.randn(2 * tokens, 4 * 64, generator=draw)
+    angles = torch.randn(TOKENS, 32, generator=draw)
+    caches = [torch.full((2, 1, TOKENS, 64), UNTOUCHED) for _ in range(4)]
+    together = rotate_and_store(qkv, angles.cos(), angles.sin(), starts, *caches[:2], tokens=tokens, **sizes)
+    for token in range(tokens):
+        rows = qkv.view(2, tokens, -1)[:, token].contiguous()
+        alone = rotate_and_store(rows, angles.cos(), angles.sin(), starts + token, *caches[2:], **sizes)
+        assert torch.equal(together.view(2, tokens, 2, 64)[:, token], alone)
+    assert torch.equal(caches[0], caches[2])
+    assert torch.equal(caches[1], caches[3])
+
+
 def test_angles_turn_as_in_transformers() -> None:
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
     qkv = torch.randn(1, 3 * 64, generator=torch.Generator().manual_seed(2))

@@ -34,15 +34,17 @@ def _rotated(
 
 @triton.jit
 def _rotate_and_store_kernel(
-    qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out, max_tokens, norm_offset, eps,
-    heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, padded_dim: tl.constexpr,
-    rotary_dim: tl.constexpr, overlap: tl.constexpr,
+    qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out, tokens, max_tokens,
+    norm_offset, eps, heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, padded_dim:
+    tl.constexpr, rotary_dim: tl.constexpr, overlap: tl.constexpr,
 ):  # fmt: skip
-    index, sequence = tl.program_id(0), tl.program_id(1)
+    # Rows along the first axis of the grid: the others end at 65,535.
+    row, index = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    sequence = row // tokens
     let_next_start(overlap)
     wait_for_previous(overlap)
-    position = tl.load(positions + sequence).to(tl.int64)
-    head = qkv + (sequence * (heads + 2 * kv_heads) + index) * head_dim
+    position = tl.load(positions + sequence).to(tl.int64) + row % tokens
+    head = qkv + (row * (heads + 2 * kv_heads) + index) * head_dim
     dims = tl.arange(0, padded_dim)
     inside = dims < head_dim
     # A position beyond the caches would overwrite another head's tokens: it writes nothing.
@@ -51,18 +53,18 @@ def _rotate_and_store_kernel(
         rotated = _rotated(
             head, q_norm, norm_offset, eps, cosines, sines, position, head_dim, padded_dim, rotary_dim
         )
-        place = out + (sequence * heads + index) * head_dim + dims
+        place = out + (row * heads + index) * head_dim + dims
         tl.store(place, rotated.to(out.dtype.element_ty), mask=inside)
     elif index < heads + kv_heads:
         rotated = _rotated(
             head, k_norm, norm_offset, eps, cosines, sines, position, head_dim, padded_dim, rotary_dim
         )
-        token = (sequence * kv_heads + index - heads).to(tl.int64) * max_tokens + position
+        token = (sequence * kv_heads + index - heads) * max_tokens + position
         place = key_cache + token * head_dim + dims
         tl.store(place, rotated.to(key_cache.dtype.element_ty), mask=kept)
     else:
         values = tl.load(head + dims, mask=inside, other=0.0)
-        token = (sequence * kv_heads + index - heads - kv_heads).to(tl.int64) * max_tokens + position
+        token = (sequence * kv_heads + index - heads - kv_heads) * max_tokens + position
         place = value_cache + token * head_dim + dims
         tl.store(place, values.to(value_cache.dtype.element_ty), mask=kept)
 
@@ -83,21 +85,23 @@ def rotate_and_store(
     eps: float = 1e-6,
     norm_offset: float = 0.0,
     rotary_dim: int | None = None,
+    tokens: int = 1,
     out: torch.Tensor | None = None,
     overlap: bool = False,
 ) -> torch.Tensor:
-    """Rotate the queries and keys of one new token a sequence, store keys and values, return the queries.
+    """Rotate the queries and keys of each sequence's new tokens, store keys and values, return the queries.
 
-    ``qkv`` is [batch, (heads + 2 kv_heads) × head_dim], ``cosines`` and ``sines`` [any, rotary_dim / 2],
-    ``positions`` [batch] integers on the device, the caches [batch, kv_heads, max_tokens, head_dim]; returns
-    [batch, heads, head_dim]. ``q_norm`` and ``k_norm`` [head_dim] are RMSNorms of each head before the turn
-    (Qwen 3, Gemma 3). Only the first ``rotary_dim`` dimensions turn, all of them if None.
-    Rotary positions: https://arxiv.org/abs/2104.09864. All tensors contiguous.
+    A row is a token, of ``tokens`` a sequence, from that sequence's position on. ``qkv`` is [rows, (heads + 2
+    kv_heads) × head_dim], ``cosines`` and ``sines`` [any, rotary_dim / 2], ``positions`` [batch] integers on
+    the device, the caches [batch, kv_heads, max_tokens, head_dim]; returns [rows, heads, head_dim].
+    ``q_norm`` and ``k_norm`` [head_dim] are RMSNorms of each head before the turn (Qwen 3, Gemma 3). Only the
+    first ``rotary_dim`` dimensions turn, all of them if None. Rotary positions:
+    https://arxiv.org/abs/2104.09864. All tensors contiguous.
     """
-    batch = qkv.shape[0]
-    out = qkv.new_empty(batch, heads, head_dim) if out is None else out
-    _rotate_and_store_kernel[(heads + 2 * kv_heads, batch)](
-        qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out,
+    rows = qkv.shape[0]
+    out = qkv.new_empty(rows, heads, head_dim) if out is None else out
+    _rotate_and_store_kernel[(rows, heads + 2 * kv_heads)](
+        qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out, tokens,
         key_cache.shape[2], norm_offset, eps,
         heads=heads, kv_heads=kv_heads, head_dim=head_dim, padded_dim=triton.next_power_of_2(head_dim),
         rotary_dim=rotary_dim or head_dim, overlap=overlap, num_warps=1, **launch_options(overlap),

@@ -1,0 +1,112 @@
+"""Every figure of the strategies on this machine's GPUs, in one go: ``python tests/gpu/bench_strategies.py OUT``.
+
+Runs ``workshop bench run`` case by case, each on ranks of its own, and adds what it prints to OUT/strategies.jsonl
+as soon as it is there. A case that fails is a line with its message. ``--plan small`` runs the same ways with a
+small model, for a try on a CPU; ``--seconds`` ends before the next case would begin too late.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+EIGHT, TWENTY_FOUR, SEVENTY = "llama-3.1-8b", "mistral-small-24b", "llama-3.1-70b"
+TRICKS = ("graph", "kernels", "fused", "overlap", "device_sampling")
+SHORT = ["--tokens", "128", "--new", "128"]
+LONG = ["--tokens", "4096", "--new", "16"]
+BATCH = ["--batch", "32", "--tokens", "512", "--new", "64"]
+
+
+def plan(gpus: int) -> Iterator[list[str]]:
+    """Yield the options of all cases, the most telling ones first."""
+    one, two = ["--strategy", "tensor", "--ranks", "1"], ["--strategy", "tensor", "--ranks", "2"]
+    yield [*one, "--model", EIGHT, *SHORT, "--check"]
+    yield ["--strategy", "plain", "--model", EIGHT, *SHORT]
+    yield [*one, "--model", TWENTY_FOUR, *SHORT]
+    yield [*one, "--model", TWENTY_FOUR, *LONG]
+    yield [*one, "--model", EIGHT, *BATCH]
+    yield from ([*one, "--model", EIGHT, *SHORT, "--without", trick] for trick in TRICKS)
+    if gpus < 2:
+        return
+    yield [*two, "--model", EIGHT, *SHORT, "--check"]
+    yield [*two, "--model", EIGHT, *SHORT, "--without", "one_shot"]
+    yield [*two, "--model", TWENTY_FOUR, *SHORT]
+    yield [*two, "--model", TWENTY_FOUR, *LONG]
+    yield ["--strategy", "data", "--ranks", "1", "--model", EIGHT, *BATCH]
+    yield ["--strategy", "data", "--ranks", "2", "--model", EIGHT, *BATCH]
+    pipeline = [
+        "--strategy",
+        "pipeline",
+        "--ranks",
+        "2",
+        "--model",
+        TWENTY_FOUR,
+        "--tokens",
+        "512",
+        "--new",
+        "64",
+    ]
+    yield [*pipeline, "--batch", "16", "--micro-batches", "2"]
+    yield [*pipeline, "--batch", "8", "--micro-batches", "1"]
+    for batch in ("8", "16"):
+        yield [*one, "--model", TWENTY_FOUR, "--tokens", "512", "--new", "64", "--batch", batch]
+    yield [*two, "--model", SEVENTY, *SHORT]
+
+
+def small(words: list[str]) -> list[str]:
+    """Return the same case with a small model and few tokens, on the CPU."""
+    model = words.index("--model") + 1
+    kept = [*words[:model], "smollm2-135m", *words[model + 1 :]]
+    for option, value in (("--tokens", "16"), ("--new", "4"), ("--batch", "2")):
+        if option in kept:
+            kept[kept.index(option) + 1] = value
+    return [*kept, "--repeats", "1", "--device", "cpu", "--kv-heads", "4"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--plan", choices=("full", "small"), default="full")
+    parser.add_argument("--gpus", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=540)
+    parser.add_argument("--first", type=int, default=0, help="begin with this case")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for number, words in list(enumerate(plan(arguments.gpus)))[arguments.first :]:
+        if time.monotonic() - started > arguments.seconds:
+            print(f"no time for case {number} and later")
+            return
+        case = [*words, "--twin"] if arguments.plan == "full" else small(words)
+        run(case, arguments.out, number)
+
+
+def run(case: list[str], out: Path, number: int) -> None:
+    """Run one case, and write and print what came of it."""
+    before = time.monotonic()
+    command = [sys.executable, "-m", "workshop_utils", "bench", "run", *case, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    row: dict[str, object] = {"case": number, "options": case, "seconds": time.monotonic() - before}
+    if done.stdout.strip():
+        row |= json.loads(done.stdout)
+    else:
+        row |= {"failed": done.stderr[-1500:]}
+    with (out / "strategies.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    keys = (
+        "tokens_per_s",
+        "ttft_ms",
+        "tpot_ms",
+        "roofline_share",
+        "greedy_tokens_equal",
+        "wall_tokens_per_s",
+    )
+    figures = {key: round(value, 3) for key in keys if isinstance(value := row.get(key), float | bool)}
+    print(number, " ".join(case), figures or row.get("failed"), f"{row['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
