@@ -1,8 +1,8 @@
-"""Every figure of the strategies on this machine's GPUs, in one go: ``python tests/gpu/bench_strategies.py OUT``.
+"""Every figure of the strategies on this machine's GPUs: ``python tests/gpu/bench_strategies.py OUT``.
 
-Runs ``workshop bench run`` case by case, each on ranks of its own, and adds what it prints to OUT/strategies.jsonl
-as soon as it is there. A case that fails is a line with its message. ``--plan small`` runs the same ways with a
-small model, for a try on a CPU; ``--seconds`` ends before the next case would begin too late.
+Runs ``workshop bench run`` case by case, each on ranks of its own, and adds what it prints to the file
+OUT/strategies.jsonl as soon as it is there. A case that fails is a line with its message. ``--plan small``
+runs the same ways with a small model, for a try on a CPU; ``--seconds`` begins no case after so long.
 """
 
 import argparse
@@ -37,22 +37,12 @@ def plan(gpus: int) -> Iterator[list[str]]:
     yield [*two, "--model", TWENTY_FOUR, *LONG]
     yield ["--strategy", "data", "--ranks", "1", "--model", EIGHT, *BATCH]
     yield ["--strategy", "data", "--ranks", "2", "--model", EIGHT, *BATCH]
-    pipeline = [
-        "--strategy",
-        "pipeline",
-        "--ranks",
-        "2",
-        "--model",
-        TWENTY_FOUR,
-        "--tokens",
-        "512",
-        "--new",
-        "64",
-    ]
+    half = ["--model", TWENTY_FOUR, "--tokens", "512", "--new", "64"]
+    pipeline = ["--strategy", "pipeline", "--ranks", "2", *half]
     yield [*pipeline, "--batch", "16", "--micro-batches", "2"]
     yield [*pipeline, "--batch", "8", "--micro-batches", "1"]
     for batch in ("8", "16"):
-        yield [*one, "--model", TWENTY_FOUR, "--tokens", "512", "--new", "64", "--batch", batch]
+        yield [*one, *half, "--batch", batch]
     yield [*two, "--model", SEVENTY, *SHORT]
 
 

@@ -64,6 +64,22 @@ def test_healthy_gpus_report_everything_and_move(readings):
     assert log == []
 
 
+def test_energy_grows_with_time_and_is_none_where_it_is_not_reported(readings):
+    scenario = """
+import time
+uuid = nvml.read().data[0].uuid
+before = nvml.energy_joules(uuid)
+time.sleep(0.2)
+readings.append([nvml.energy_joules(uuid.removeprefix("GPU-")) - before, nvml.energy_joules("GPU-other")])
+faults("unsupported energy")
+readings.append(nvml.energy_joules(uuid))
+"""
+    ((used, of_another), not_reported), _ = readings(scenario)
+    assert used >= 0.2 * 300
+    assert of_another is None
+    assert not_reported is None
+
+
 def test_memory_leaves_out_what_the_driver_reserves_like_nvidia_smi(readings):
     (new, old), _ = readings(
         "faults('gpus 1', 'memory_used 1000'); read()\n"

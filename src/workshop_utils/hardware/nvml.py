@@ -90,6 +90,15 @@ class Nvml:
             capability = self._ask(self._nvml, "nvmlDeviceGetCudaComputeCapability", handle)[0]
             return capability
 
+    def energy_joules(self, uuid: str) -> float | None:
+        """Return what a GPU has used since its driver was loaded; None if it does not say, as before Volta."""
+        with self._lock:
+            handle = next((gpu.handle for gpu in self._devices if _same(gpu.uuid, uuid)), None)
+            if self._nvml is None or handle is None:
+                return None
+            energy = self._ask(self._nvml, "nvmlDeviceGetTotalEnergyConsumption", handle)[0]
+            return None if energy is None else energy / 1000
+
     def close(self) -> None:
         """Shut NVML down (for this reader only; others in the process keep theirs)."""
         with self._lock:
@@ -209,6 +218,11 @@ class Nvml:
         if cause not in self._logged:
             self._logged.add(cause)
             LOG.info("%s", cause)
+
+
+def _same(uuid: str | None, other: str) -> bool:
+    """torch gives a GPU's uuid without the driver's prefix."""
+    return (uuid or "").removeprefix("GPU-") == other.removeprefix("GPU-")
 
 
 def _text(name: str | bytes | None) -> str | None:

@@ -8,6 +8,7 @@ from workshop_utils.measure.process_memory import MemoryMeter
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.energy import EnergyMeter
 from workshop_utils.parallel.generate import generate
 from workshop_utils.parallel.launch import notes
 from workshop_utils.parallel.prompt_service import PromptClient
@@ -30,7 +31,7 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
     meter.settle()
     meter.reset_peak()
     notes.say("answering")
-    runs = []
+    runs, energy = [], EnergyMeter(world.device)
     client = PromptClient(folder, number) if world.place.rank == 0 else None
     for taken in shared(client, case.batch, world):
         made = generate(decoder, list(taken.values()), case.new, **options)
@@ -46,6 +47,8 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
         "peak_bytes": reading.peak_bytes or reading.held_bytes,
         "copy_bytes_per_second": bandwidth,
         "weight_bytes": decoder.weight_bytes,
+        "cache_bytes": decoder.cache_bytes(case.batch, case.tokens + case.new // 2),
+        "joules": energy.joules(),
     }
 
 

@@ -22,7 +22,7 @@ WORKER = Path(__file__).with_name("bench_worker.py")
 VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-class RunFailed(Exception):
+class RankFailedError(Exception):
     """A rank failed; the message says which, why, and what to do."""
 
 
@@ -93,6 +93,19 @@ class RunFigures:
             worst = max(worst, seconds)
         return worst / (self.tpot_ms / 1000) if self.tpot_ms else 0.0
 
+    @property
+    def joules_per_token(self) -> float | None:
+        """Energy of all GPUs over all new tokens, prefills included; None where no GPU says."""
+        used = [rank.get("joules") for rank in self.ranks]
+        if not used or None in used:
+            return None
+        return sum(map(float, filter(None, used))) / (self.sequences * self.case.new * self.case.repeats)
+
+    @property
+    def predicted_tpot_ms(self) -> float:
+        """The least time of a step: the fullest rank's bytes at the speed of a large copy on its device."""
+        return self.roofline_share * self.tpot_ms
+
     def step_bytes(self, rank: dict[str, Any]) -> int:
         """Bytes that a rank must read for one step: its weights, once a micro-batch, and half-full caches."""
         reads: int = rank["weight_bytes"] - rank.get("embedding_bytes", 0)
@@ -111,6 +124,7 @@ class RunFigures:
             "weight_bytes": [rank["weight_bytes"] for rank in self.ranks],
             "predicted_peak_bytes": list(self.predicted_peak_bytes) if self.predicted_peak_bytes else None,
             "bytes_sent_per_token": self.bytes_sent_per_token, "roofline_share": self.roofline_share,
+            "least_tpot_ms": self.predicted_tpot_ms, "joules_per_token": self.joules_per_token,
             "max_abs_logit_difference": self.max_abs_logit_difference,
             "greedy_tokens_equal": self.greedy_tokens_equal, **self._queue(), "runs": list(self.ranks),
         }  # fmt: skip
@@ -129,13 +143,13 @@ class RunFigures:
 
 
 def run_case(case: BenchCase, device: str | None, timeout_seconds: float) -> RunFigures:
-    """Run a case on ranks of its own; RunFailed where a rank fails, WorkshopError for all replicas."""
+    """Run a case on ranks of its own; RankFailedError where a rank fails, WorkshopError for all replicas."""
     case = replace(case, predicted_bytes=predicted_peaks(case) or ())
     if case.strategy == "data" or case.layout.data > 1:
         return run_replicas(case, device, timeout_seconds)
     result = launch(WORKER, [case.as_json()], case.ranks, device=device, timeout_seconds=timeout_seconds)
     if not result.finished:
-        raise RunFailed(result.message)
+        raise RankFailedError(result.message)
     rows = sorted(result.measurements, key=lambda row: row["rank"])
     return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None)
 

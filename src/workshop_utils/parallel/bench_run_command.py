@@ -13,7 +13,7 @@ from workshop_utils.measure.bench_memory_machine import bench_machine, visible
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_models import model_with_weights
-from workshop_utils.parallel.bench_result import RunFailed, RunFigures, predicted_peaks, run_case
+from workshop_utils.parallel.bench_result import RankFailedError, RunFigures, predicted_peaks, run_case
 from workshop_utils.parallel.bench_text import figures_text
 from workshop_utils.parallel.layout import check
 from workshop_utils.parallel.run_command import sigterm_interrupts
@@ -31,7 +31,8 @@ The ranks are started by torchrun, one a GPU, or on the CPU where there is none.
 --repeats runs after a warm-up. --json prints:
   {"strategy", "ranks", "layout", "model", "device", "batch", "tokens", "new", "dtype", "ttft_ms", "tpot_ms",
    "tokens_per_s", "peak_bytes": [per rank], "weight_bytes": [per rank], "predicted_peak_bytes": [per rank],
-   "bytes_sent_per_token", "roofline_share", "max_abs_logit_difference", "greedy_tokens_equal", "runs"}
+   "bytes_sent_per_token", "roofline_share", "least_tpot_ms", "joules_per_token",
+   "max_abs_logit_difference", "greedy_tokens_equal", "runs"}
 tokens_per_s counts the tokens of the decoding of all sequences. roofline_share is the time that reading the
 weights and the cache takes at the speed of a large copy on this device, over the measured time of a step.
 The exit code is 1 when a rank failed, or --check found other tokens in float32."""
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with sigterm_interrupts(), redirect_stdout(sys.stderr):
             figures = run_case(case, arguments.device, arguments.timeout)
-    except RunFailed as failure:
+    except RankFailedError as failure:
         print(f"workshop bench run: {failure}", file=sys.stderr)
         return 1
     print(json.dumps(figures.as_json(), indent=2) if arguments.json else figures_text(figures))

@@ -12,7 +12,8 @@ def figures_text(figures: RunFigures) -> str:
         ("time to first token", f"{figures.ttft_ms:.1f} ms"),
         ("time per output token", f"{figures.tpot_ms:.2f} ms (spread {spread(last['tpot_ms']):.0%})"),
         ("tokens/s while decoding", f"{figures.tokens_per_s:.1f}"),
-        ("share of the roofline", f"{figures.roofline_share:.0%} (reading weights at a copy's speed)"),
+        ("least time of a token", f"{figures.predicted_tpot_ms:.2f} ms, to read weights and cache once"),
+        ("share of the roofline", f"{figures.roofline_share:.0%} (a large copy's speed is 100 %)"),
         ("sent by a rank each step", f"{figures.bytes_sent_per_token:,} bytes"),
         ("weights of each rank", ", ".join(format_gb(rank["weight_bytes"]) for rank in figures.ranks)),
         ("highest memory of each", ", ".join(format_gb(rank["peak_bytes"]) for rank in figures.ranks)),
@@ -23,6 +24,10 @@ def figures_text(figures: RunFigures) -> str:
         rows.append(("tokens/s, prefill included", f"{speed:.1f}"))
         rows.append(("prompts that each answered", counts))
         rows += [(f"replica {n} failed", reason) for n, reason in figures.answered.failures.items()]
+    if figures.joules_per_token is not None:
+        rows.append(
+            ("energy of a new token", f"{figures.joules_per_token:.2f} J, all GPUs, with prefill")
+        )
     if figures.predicted_peak_bytes:
         rows.append(("predicted on a GPU", ", ".join(map(format_gb, figures.predicted_peak_bytes))))
     if figures.max_abs_logit_difference is not None:

@@ -18,6 +18,7 @@ from workshop_utils.parallel.bench_check import compare_with_plain
 from workshop_utils.parallel.bench_replica import replica_run
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.energy import EnergyMeter
 from workshop_utils.parallel.generate import Generation, generate
 from workshop_utils.parallel.launch import notes
 from workshop_utils.parallel.layout import Layout
@@ -76,6 +77,7 @@ def split_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, An
 
     found = timed(case, once, world, meter) | {
         "weight_bytes": decoder.weight_bytes,
+        "cache_bytes": decoder.cache_bytes(case.batch, case.tokens + case.new // 2),
         "embedding_bytes": 0 if decoder.embedding is None or decoder.spec.tied else decoder.embedding.nbytes,
     }
     if not case.check:
@@ -95,7 +97,7 @@ def timed(
     meter.settle()
     meter.reset_peak()
     notes.say("measuring")
-    runs = []
+    runs, energy = [], EnergyMeter(world.device)
     for repeat in range(case.repeats):
 
         def progress(done: int, before: int = repeat * case.new) -> None:
@@ -108,6 +110,7 @@ def timed(
         "tpot_ms": [1000 * run.decode_seconds / max(1, case.new - 1) for run in runs],
         "peak_bytes": reading.peak_bytes or reading.held_bytes,
         "copy_bytes_per_second": bandwidth,
+        "joules": energy.joules(),
     }
 
 

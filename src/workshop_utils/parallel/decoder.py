@@ -42,6 +42,14 @@ class Decoder:
         total: int = sum(layer.bytes for layer in self.layers) + sum(ends.values())
         return total
 
+    def cache_bytes(self, batch: int, tokens: int) -> int:
+        """Bytes of K and V of ``batch`` sequences of ``tokens`` tokens on this rank; windows shorten them."""
+        heads = self.tensor.kv_heads(self.spec.kv_heads)
+        each = 2 * (heads.stop - heads.start) * self.spec.head_dim * self.dtype.itemsize
+        layers = self.spec.layers[self.first : self.first + len(self.layers)]
+        total: int = batch * sum(each * min(tokens, layer.window or tokens) for layer in layers)
+        return total
+
     def new_cache(self, batch: int, room: int) -> KvCache:
         """Return an empty cache for ``batch`` sequences of up to ``room`` tokens."""
         heads = self.tensor.kv_heads(self.spec.kv_heads)
