@@ -1,12 +1,20 @@
 """``workshop bench run`` as a reader types it: real ranks, the small real model, and what is refused."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from workshop_utils.measure.measurement import load_measurements
 
 SMALL = ["--model", "smollm2-135m", "--tokens", "16", "--new", "8", "--repeats", "1", "--device", "cpu"]
 
@@ -59,6 +67,26 @@ def test_replicas_share_one_queue_of_prompts() -> None:
 
 
 @pytest.mark.usefixtures("small_model")
+def test_several_values_make_a_table_and_a_file_of_measurements(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    done = bench("--strategy", "plain,tensor", *SMALL, "--batch", "1,2", "--out", str(out))
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = done.stdout.splitlines()
+    assert [line.split()[:4] for line in table[3:]] == [
+        ["plain", "×", "1", "1"], ["plain", "×", "1", "2"], ["tensor", "×", "1", "1"], ["tensor", "×", "1",
+        "2"],
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["settings"]["batch"] for row in rows] == [1, 2, 1, 2]
+    (tmp_path / "runs.json").write_text(json.dumps(rows), encoding="utf-8")
+    loaded = load_measurements(tmp_path / "runs.json")
+    assert all(
+        one.values["tokens_per_s"].unit == "tokens/s" and one.bytes_of("peak_rank_0") for one in loaded
+    )
+    assert all(one.versions["torch"] and one.date and one.hardware.startswith("CPU") for one in loaded)
+
+
+@pytest.mark.usefixtures("small_model")
 def test_a_table_for_people(tmp_path: Path) -> None:
     done = bench("--strategy", "plain", *SMALL)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -76,7 +104,7 @@ REFUSED = [
     (["--strategy", "plain", "--model", "llama-3.1-8b"], r"no weights of llama-3.1-8b are here; add --twin"),
     (["--strategy", "plain", "--model", "llama-9"], r"no model 'llama-9'"),
     (["--strategy", "tensor", "--ranks", "2", "--twin", "--model", "gpt-oss-20b"], r"gpt_oss.*choose"),
-    (["--strategy", "sideways", *SMALL], r"invalid choice: 'sideways'"),
+    (["--strategy", "sideways", *SMALL], r"strategy 'sideways' is not one of plain, tensor"),
     (["--strategy", "tensor", *SMALL, "--without", "graph,luck"], r"no trick 'luck'.*choices: graph"),
 ]  # fmt: skip
 
@@ -102,3 +130,37 @@ def test_a_half_written_checkpoint_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "half-written" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("small_model")
+@pytest.mark.parametrize("strategy", ["tensor", "data"])
+def test_an_interrupt_ends_every_rank(strategy: str) -> None:
+    mark = f"WORKSHOP_TEST_MARK={uuid.uuid4().hex}"
+    words = ["--strategy", strategy, "--ranks", "2", "--kv-heads", "4", *SMALL, "--new", "4000"]
+    command = [sys.executable, "-m", "workshop_utils", "bench", "run", *words]
+    name, value = mark.split("=")
+    with subprocess.Popen(
+        command, env={**os.environ, name: value}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_until(lambda: len(processes_with(mark)) >= 4, seconds=60)  # command, torchrun, ranks
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=15) == 130
+    wait_until(lambda: not processes_with(mark), seconds=10)
+
+
+def processes_with(mark: str) -> list[int]:
+    """Return the processes that have a variable in their environment, by the kernel's word."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)

@@ -2,9 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import product
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.find import find_architecture
@@ -93,6 +91,8 @@ def split_of(strategy: str, ranks: int, tensor: int | None, pipeline: int | None
 
     ``tensor`` and ``pipeline`` take all ranks for themselves, ``data`` leaves each replica one rank.
     """
+    if strategy not in STRATEGIES:
+        raise WorkshopError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}.")
     if strategy == "plain" and ranks > 1:
         raise WorkshopError(
             f"plain transformers runs on one rank, not {ranks}; choose --strategy tensor, pipeline or data, "
@@ -103,12 +103,6 @@ def split_of(strategy: str, ranks: int, tensor: int | None, pipeline: int | None
     if strategy == "pipeline":
         return tensor or 1, pipeline or ranks // (tensor or 1)
     return tensor or 1, pipeline or 1
-
-
-def combinations(options: dict[str, list[object]]) -> Iterator[dict[str, object]]:
-    """Yield every combination of lists of options."""
-    for values in product(*options.values()):
-        yield dict(zip(options, values, strict=True))
 
 
 def random_prompts(case: BenchCase, count: int) -> list[list[int]]:

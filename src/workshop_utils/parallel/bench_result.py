@@ -170,10 +170,7 @@ def run_replicas(case: BenchCase, device: str | None, timeout_seconds: float) ->
         return None if result.finished else result.message
 
     prompts = random_prompts(case, case.batch * replicas * case.repeats)
-    try:
-        answered = answer_all(prompts, replicas, start)
-    finally:
-        stopped.set()
+    answered = answer_all(prompts, replicas, start, stop=stopped.set)
     rows.sort(key=lambda row: (row["replica"], row["rank"]))
     return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None, answered)
 

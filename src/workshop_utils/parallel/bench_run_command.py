@@ -5,16 +5,19 @@ import json
 import sys
 from contextlib import redirect_stdout
 from dataclasses import fields, replace
+from itertools import product
+from pathlib import Path
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.machine import Machine, find_machine
-from workshop_utils.measure.bench_memory_command import words
+from workshop_utils.measure.bench_memory_command import numbers, words
 from workshop_utils.measure.bench_memory_machine import bench_machine, visible
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_models import model_with_weights
+from workshop_utils.parallel.bench_record import append
 from workshop_utils.parallel.bench_result import RankFailedError, RunFigures, predicted_peaks, run_case
-from workshop_utils.parallel.bench_text import figures_text
+from workshop_utils.parallel.bench_text import comparison_text, figures_text
 from workshop_utils.parallel.layout import check
 from workshop_utils.parallel.run_command import sigterm_interrupts
 from workshop_utils.parallel.spec import FAMILIES
@@ -26,6 +29,10 @@ EPILOG = """examples:
   workshop bench run --strategy tensor --ranks 3 --model smollm2-135m --check
   workshop bench run --strategy pipeline --ranks 2 --micro-batches 2 --batch 8 --model smollm2-135m
   workshop bench run --strategy tensor --ranks 2 --model llama-3.1-8b --twin --json
+  workshop bench run --strategy plain,data,pipeline --ranks 2 --model smollm2-135m --batch 1,8 --out
+  runs.jsonl
+
+With several values, all combinations run, one after the other, and a table compares them.
 
 The ranks are started by torchrun, one a GPU, or on the CPU where there is none. Times are medians of
 --repeats runs after a warm-up. --json prints:
@@ -41,10 +48,11 @@ The exit code is 1 when a rank failed, or --check found other tokens in float32.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``workshop bench run``."""
     parser.epilog = EPILOG
-    parser.add_argument("--strategy", choices=STRATEGIES, required=True, help="how the model is split")
+    parser.add_argument("--strategy", type=words, required=True, metavar="A,B", help=", ".join(STRATEGIES))
     parser.add_argument(
-        "--model", required=True, help="catalogue name, Hugging Face id, folder or config.json"
-    )
+        "--model", type=words, required=True, metavar="A,B",
+        help="catalogue name, Hugging Face id, folder or config.json",
+    )  # fmt: skip
     parser.add_argument(
         "--twin", action="store_true", help="random weights of the model's shape; no download"
     )
@@ -54,9 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--micro-batches", type=int, default=1, metavar="N", help="parts of a batch (default 1)"
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="B", help="prompts a replica (default 1)")
     parser.add_argument(
-        "--tokens", type=int, default=128, metavar="T", help="tokens of a prompt (default 128)"
+        "--batch", type=numbers, default=[1], metavar="N,N", help="prompts a replica (default 1)"
+    )
+    parser.add_argument(
+        "--tokens", type=numbers, default=[128], metavar="N,N", help="tokens of a prompt (default 128)"
     )
     parser.add_argument("--new", type=int, default=128, metavar="K", help="new tokens of each (default 128)")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="default bfloat16")
@@ -75,34 +85,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=540, metavar="SECONDS", help="longest silence of a run"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="add each run to this file, one JSON line")
+    parser.add_argument("--json", action="store_true", help="print JSON: an object, of several runs a list")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one case; WorkshopError for bad input before anything starts."""
-    case = case_of(arguments)
-    try:
-        with sigterm_interrupts(), redirect_stdout(sys.stderr):
-            figures = run_case(case, arguments.device, arguments.timeout)
-    except RankFailedError as failure:
-        print(f"workshop bench run: {failure}", file=sys.stderr)
-        return 1
-    print(json.dumps(figures.as_json(), indent=2) if arguments.json else figures_text(figures))
-    return int(failed_check(figures))
+    """Run all cases, one after the other; WorkshopError for bad input before anything starts."""
+    lists = (arguments.model, arguments.strategy, arguments.batch, arguments.tokens)
+    cases = [case_of(arguments, *chosen) for chosen in product(*lists)]
+    done: list[RunFigures] = []
+    failed = False
+    for case in cases:
+        try:
+            with sigterm_interrupts(), redirect_stdout(sys.stderr):
+                figures = run_case(case, arguments.device, arguments.timeout)
+        except RankFailedError as failure:
+            print(f"workshop bench run, {case.label}: {failure}", file=sys.stderr)
+            failed = True
+            continue
+        done.append(figures)
+        failed |= failed_check(figures)
+        if arguments.out:
+            append(figures, arguments.out)
+    if arguments.json:
+        rows = [figures.as_json() for figures in done]
+        print(json.dumps(rows[0] if rows and len(cases) == 1 else rows, indent=2))
+    elif done:
+        print(figures_text(done[0]) if len(cases) == 1 else comparison_text(done))
+    return int(failed)
 
 
-def case_of(arguments: argparse.Namespace) -> BenchCase:
+def case_of(arguments: argparse.Namespace, model: str, strategy: str, batch: int, tokens: int) -> BenchCase:
     """Return the case that the options describe, checked against the model and this machine."""
-    tensor, pipeline = split_of(arguments.strategy, arguments.ranks, arguments.tp, arguments.pp)
+    # Beside other strategies, plain transformers is what they are compared with: on one rank.
+    ranks = 1 if strategy == "plain" and len(arguments.strategy) > 1 else arguments.ranks
+    tensor, pipeline = split_of(strategy, ranks, arguments.tp, arguments.pp)
     case = BenchCase(
-        strategy=arguments.strategy, model=arguments.model, ranks=arguments.ranks, tensor=tensor,
-        pipeline=pipeline, twin=arguments.twin, batch=arguments.batch, tokens=arguments.tokens,
+        strategy=strategy, model=model, ranks=ranks, tensor=tensor,
+        pipeline=pipeline, twin=arguments.twin, batch=batch, tokens=tokens,
         new=arguments.new, dtype=arguments.dtype, micro_batches=arguments.micro_batches,
         kv_heads=arguments.kv_heads, repeats=arguments.repeats, check=arguments.check,
         without=tuple(arguments.without),
     )  # fmt: skip
     machine = bench_machine(arguments.device)
-    architecture = find_architecture(arguments.model)
+    architecture = find_architecture(model)
     most = architecture.max_positions
     if most and case.tokens + case.new > most:
         raise WorkshopError(
@@ -119,7 +145,7 @@ def case_of(arguments: argparse.Namespace) -> BenchCase:
         check(case.layout, architecture, machine.gpus if on_gpus else None)
     if on_gpus:
         check_memory(case, find_machine())
-    return replace(case, model=model_with_weights(arguments.model, arguments.twin))
+    return replace(case, model=model_with_weights(model, arguments.twin))
 
 
 def check_memory(case: BenchCase, machine: Machine) -> None:

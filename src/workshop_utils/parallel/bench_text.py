@@ -1,7 +1,33 @@
 """One run in words: what was asked, what came out, how far from the limit."""
 
+from collections.abc import Sequence
+
 from workshop_utils.parallel.bench_result import RunFigures, spread
 from workshop_utils.units import format_gb
+
+COLUMNS = ("strategy", "batch", "tokens", "TTFT ms", "TPOT ms", "least", "tokens/s", "memory a rank")
+
+
+def comparison_text(runs: Sequence[RunFigures]) -> str:
+    """Return a table of several runs, a row each; ``least`` is the least time of a token in ms."""
+    rows = [
+        (
+            f"{one.case.strategy} × {one.case.ranks}", str(one.case.batch), str(one.case.tokens),
+            f"{one.ttft_ms:.1f}", f"{one.tpot_ms:.2f}", f"{one.predicted_tpot_ms:.2f}",
+            f"{one.tokens_per_s:.1f}", format_gb(max(rank["peak_bytes"] for rank in one.ranks)),
+        )
+        for one in runs
+    ]  # fmt: skip
+    if len({one.name for one in runs}) > 1:
+        rows = [(f"{one.name}, {row[0]}", *row[1:]) for one, row in zip(runs, rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    lines = []
+    for first, *others in (COLUMNS, *rows):
+        padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *padded]))
+    hardware, case = runs[0].ranks[0]["hardware"], runs[0].case
+    title = f"{runs[0].name}, {case.new} new tokens, {case.dtype} on {hardware}"
+    return "\n".join([title, "", *lines])
 
 
 def figures_text(figures: RunFigures) -> str:
@@ -25,9 +51,7 @@ def figures_text(figures: RunFigures) -> str:
         rows.append(("prompts that each answered", counts))
         rows += [(f"replica {n} failed", reason) for n, reason in figures.answered.failures.items()]
     if figures.joules_per_token is not None:
-        rows.append(
-            ("energy of a new token", f"{figures.joules_per_token:.2f} J, all GPUs, with prefill")
-        )
+        rows.append(("energy of a new token", f"{figures.joules_per_token:.2f} J, all GPUs, with prefill"))
     if figures.predicted_peak_bytes:
         rows.append(("predicted on a GPU", ", ".join(map(format_gb, figures.predicted_peak_bytes))))
     if figures.max_abs_logit_difference is not None:

@@ -18,6 +18,8 @@ Prompt = Sequence[int]
 Answer = list[int]
 # A replica that says nothing of its prompts for so long has others answer them too.
 PATIENCE_SECONDS = 300.0
+# A launcher ends its ranks in less.
+LONGEST_END_SECONDS = 10.0
 
 
 class PromptQueue:
@@ -115,19 +117,20 @@ class Answered:
     seconds: float
 
 
-def answer_all(
+def answer_all(  # noqa: PLR0913 - prompts, replicas, and what may happen
     prompts: Sequence[Prompt],
     replicas: int,
     start: Callable[[int, PromptService], str | None],
     *,
     patience_seconds: float = PATIENCE_SECONDS,
     progress: Callable[[int], None] = lambda answered: None,
+    stop: Callable[[], None] = lambda: None,
 ) -> Answered:
     """Answer all prompts with ``replicas`` replicas.
 
     ``start`` runs one replica to its end, in a thread of its own, and returns None or how it failed; the
-    service tells it where the prompts are. Raises WorkshopError, with the failures, when all have failed and
-    prompts are left.
+    service tells it where the prompts are. When this is interrupted, ``stop`` must have them all end. Raises
+    WorkshopError, with the failures, when all have failed and prompts are left.
     """
     queue = PromptQueue(prompts, patience_seconds, replicas)
     failures: dict[int, str] = {}
@@ -141,9 +144,15 @@ def answer_all(
         threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(replicas)]
         for thread in threads:
             thread.start()
-        for thread in waited_for(threads):
-            progress(len(prompts) - queue.missing)
-            thread.join(0.1)
+        try:
+            for thread in waited_for(threads):
+                progress(len(prompts) - queue.missing)
+                thread.join(0.1)
+        except BaseException:
+            stop()
+            for thread in threads:
+                thread.join(LONGEST_END_SECONDS)
+            raise
     if queue.missing:
         reasons = "; ".join(f"replica {number}: {reason}" for number, reason in sorted(failures.items()))
         raise WorkshopError(
