@@ -91,7 +91,7 @@ class Nvml:
             return capability
 
     def energy_joules(self, uuid: str) -> float | None:
-        """Return what a GPU has used since its driver was loaded; None if it does not say, as before Volta."""
+        """Return what a GPU has used since its driver was loaded; None if it does not say (before Volta)."""
         with self._lock:
             handle = next((gpu.handle for gpu in self._devices if _same(gpu.uuid, uuid)), None)
             if self._nvml is None or handle is None:
@@ -221,7 +221,7 @@ class Nvml:
 
 
 def _same(uuid: str | None, other: str) -> bool:
-    """torch gives a GPU's uuid without the driver's prefix."""
+    """Compare two uuids: torch leaves the driver's prefix out."""
     return (uuid or "").removeprefix("GPU-") == other.removeprefix("GPU-")
 
 
