@@ -1,7 +1,7 @@
 """``make test``: every stage runs, whatever another one says; what failed is shown in full, then a table.
 
-Stages stand in lanes. Lanes run beside each other; stages of one lane run one after another, so that the
-browser test, which measures times, does not start while unit tests use both cores.
+Stages stand in lanes. Lanes run beside each other; stages of one lane run one after another, so that
+notebooks and the browser test, which measure times, do not start while unit tests use both cores.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports" / "tests"
-LANES = (("unit", "ui"), ("lint", "panel", "notebooks", "install"))
+LANES = (("unit", "notebooks", "ui"), ("lint", "panel", "install"))
 HEARTBEAT_SECONDS = 60
 
 

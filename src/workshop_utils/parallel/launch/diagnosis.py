@@ -80,7 +80,7 @@ def _cause(rank: RankState, ranks: Sequence[RankState], code: int) -> tuple[str,
         sizes = _memory_text(ranks)
         advice = "Take a shorter context, a smaller batch or more GPUs; `workshop estimate` says what fits."
         return "out_of_memory", what, f"{sizes}{advice}"
-    if error is not None and error["for_reader"]:
+    if error is not None and error.get("for_reader"):
         return "failed", f"Rank {rank.number}: {error['for_reader'].rstrip('.')}", "Nothing was left running."
     if error is not None:
         line = f" (line {error['line']} of the script)" if error["line"] else ""
