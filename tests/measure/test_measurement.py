@@ -38,7 +38,9 @@ def test_every_recorded_file_names_hardware_versions_and_command(path: Path) -> 
     for measurement in load_measurements(path):
         assert measurement.hardware
         assert measurement.command
-        assert {"torch", "transformers"} <= measurement.versions.keys()
+        engine = measurement.settings.get("engine", "transformers")
+        package = next((name for name in ("gpt-fast", "vLLM") if name == engine), "transformers")
+        assert package.lower() in measurement.versions
         assert measurement.date or "date not noted" in measurement.label
 
 
