@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 
+from workshop_utils.errors import WorkshopError
+from workshop_utils.hardware.machine import InstalledGpu, Machine
 from workshop_utils.measure.measurement import load_measurements
+from workshop_utils.parallel.bench_case import BenchCase
+from workshop_utils.parallel.bench_run_command import check_memory
 
 SMALL = ["--model", "smollm2-135m", "--tokens", "16", "--new", "8", "--repeats", "1", "--device", "cpu"]
 
@@ -64,6 +68,37 @@ def test_replicas_share_one_queue_of_prompts() -> None:
     assert sum(found["answers_by_replica"]) == 2 * 2 * 2
     assert found["failed_replicas"] == {}
     assert found["wall_tokens_per_s"] > 0
+
+
+@pytest.mark.usefixtures("small_model")
+@pytest.mark.parametrize(("split", "layout"), [("--tp", "DP 2 × PP 1 × TP 2"), ("--pp", "DP 2 × PP 2 × TP 1")])
+def test_a_replica_may_itself_be_split(split: str, layout: str) -> None:
+    words = ["--ranks", "4", split, "2", "--kv-heads", "4", "--batch", "2", "--repeats", "2"]
+    found = figures("--strategy", "data", *SMALL, *words)
+    assert found["layout"] == layout
+    assert sum(found["answers_by_replica"]) == 2 * 2 * 2
+    assert found["failed_replicas"] == {}
+    assert len(found["weight_bytes"]) == 4
+    assert max(found["weight_bytes"]) < 0.8 * 134_515_008 * 2
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_split_in_bfloat16_is_as_near_as_rounding_allows() -> None:
+    words = ["--ranks", "2", "--kv-heads", "4", "--batch", "8", "--tokens", "32"]
+    found = figures("--strategy", "tensor", *SMALL, *words, "--dtype", "bfloat16", "--check")
+    assert found["relative_logit_difference"] <= 2e-2
+
+
+def gpu(index: int, gib: int) -> InstalledGpu:
+    return InstalledGpu(index, f"GPU-{index}", "Tester", gib * 2**30, (9, 0), None)
+
+
+def test_a_gpu_smaller_than_the_others_is_named_before_anything_starts() -> None:
+    case = BenchCase("tensor", "llama-3.1-8b", ranks=2, tensor=2, twin=True)
+    check_memory(case, Machine((gpu(0, 80), gpu(1, 16)), None, None, None))
+    uneven = Machine((gpu(0, 80), gpu(1, 6)), None, None, None)
+    with pytest.raises(WorkshopError, match=r"rank 1 .* GPU 1 \(Tester\) has 6\.0 GiB; take more ranks"):
+        check_memory(case, uneven)
 
 
 @pytest.mark.usefixtures("small_model")

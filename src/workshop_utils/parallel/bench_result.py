@@ -72,8 +72,15 @@ class RunFigures:
 
     @property
     def max_abs_logit_difference(self) -> float | None:
-        found = [r["max_abs_logit_difference"] for r in self.ranks if "max_abs_logit_difference" in r]
-        return max(found) if found else None
+        return self._largest("max_abs_logit_difference")
+
+    @property
+    def relative_logit_difference(self) -> float | None:
+        """Norm of all logits' differences over that of all logits."""
+        return self._largest("relative_logit_difference")
+
+    def _largest(self, name: str) -> float | None:
+        return max((float(rank[name]) for rank in self.ranks if name in rank), default=None)
 
     @property
     def bytes_sent_per_token(self) -> int:
@@ -126,6 +133,7 @@ class RunFigures:
             "bytes_sent_per_token": self.bytes_sent_per_token, "roofline_share": self.roofline_share,
             "least_tpot_ms": self.predicted_tpot_ms, "joules_per_token": self.joules_per_token,
             "max_abs_logit_difference": self.max_abs_logit_difference,
+            "relative_logit_difference": self.relative_logit_difference,
             "greedy_tokens_equal": self.greedy_tokens_equal, **self._queue(), "runs": list(self.ranks),
         }  # fmt: skip
 

@@ -56,9 +56,10 @@ def figures_text(figures: RunFigures) -> str:
         rows.append(("predicted on a GPU", ", ".join(map(format_gb, figures.predicted_peak_bytes))))
     if figures.max_abs_logit_difference is not None:
         same = "all tokens equal" if figures.greedy_tokens_equal else "some tokens differ"
-        rows.append(
-            ("beside plain transformers", f"logits within {figures.max_abs_logit_difference:.1e}, {same}")
-        )
+        found = f"logits within {figures.max_abs_logit_difference:.1e}"
+        if figures.relative_logit_difference is not None:
+            found += f" ({100 * figures.relative_logit_difference:.2g} % of their norm)"
+        rows.append(("beside plain transformers", f"{found}, {same}"))
     what = f"batch {case.batch}, {case.tokens} + {case.new} tokens, {case.dtype}"
     title = f"{figures.name}, {case.strategy}, {what}"
     lines = [f"{name:27} {value}" for name, value in rows]
