@@ -10,7 +10,7 @@ class InstalledGpu:
     """A GPU that the driver shows to this process, whether or not PyTorch may use it.
 
     ``fault`` says why it cannot be used (lost, another job's), else None. ``compute_capability`` is CUDA's,
-    (9, 0) for Hopper. What the driver does not report is None.
+    (9, 0) for Hopper. ``memory_used_bytes`` is that of all programs. What the driver does not report is None.
     """
 
     index: int
@@ -19,6 +19,7 @@ class InstalledGpu:
     memory_total_bytes: int | None
     compute_capability: tuple[int, int] | None
     fault: str | None
+    memory_used_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def find_machine() -> Machine:
                 memory_total_bytes=gpu.memory_total_bytes,
                 compute_capability=nvml.compute_capability(gpu.index),
                 fault=gpu.error,
+                memory_used_bytes=gpu.memory_used_bytes,
             )
             for gpu in reading.data
         )

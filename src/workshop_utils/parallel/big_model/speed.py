@@ -1,0 +1,119 @@
+"""How long a token takes on a device map: what is launched, read, copied and handed on, one after the other.
+
+A device map has one device at work at a time, so that times add up. The constants are in ``speeds.json``,
+each with its source; those of other GPUs and hosts than the measured ones differ.
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop_utils.memory.kv_cache import kv_cache_bytes
+from workshop_utils.memory.sharding import whole_model
+from workshop_utils.models.find import find_architecture
+from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet
+from workshop_utils.parallel.big_model.maps import Placement, module_sizes
+from workshop_utils.units import GB
+
+MEASURED_GPU = "H100-80GB"
+
+
+@dataclass(frozen=True)
+class TimePart:
+    """One part of a token's time, in ms."""
+
+    name: str
+    ms: float
+    source: str
+    certainty: str
+
+
+@dataclass(frozen=True)
+class ExpectedTpot:
+    """What a token is expected to take; ``ms`` is the sum of the parts."""
+
+    parts: tuple[TimePart, ...]
+
+    @property
+    def ms(self) -> float:
+        return sum(part.ms for part in self.parts)
+
+    @property
+    def certainty(self) -> str:
+        """That of the least certain part that is a tenth of the whole or more."""
+        counted = [part.certainty for part in self.parts if part.ms >= 0.1 * self.ms]
+        return "assumed" if "assumed" in counted else "measured"
+
+
+@functools.cache
+def speeds() -> dict[str, Any]:
+    """Return ``speeds.json``."""
+    return dict(json.loads(Path(__file__).with_name("speeds.json").read_text(encoding="utf-8")))
+
+
+def expected_tpot(  # noqa: PLR0913 - one keyword for each thing that a reader can choose
+    model: str,
+    placement: Placement,
+    devices: DeviceSet,
+    *,
+    tokens: int,
+    batch: int = 1,
+    dtype: str = "bfloat16",
+) -> ExpectedTpot:
+    """Return the expected time of a decode step of ``batch`` sequences at ``tokens`` tokens of context.
+
+    On GPUs the layers take the longer of launching their kernels and reading their bytes. Offloaded
+    weights are copied for every step. Batch changes only the bytes of the cache: right while reading, not
+    computing, takes the time.
+    """
+    architecture = find_architecture(model)
+    cache = kv_cache_bytes(whole_model(architecture), tokens, batch, dtype)
+    parts = []
+    if placement.main == HOST:
+        size = placement.bytes_by_device[HOST] + cache
+        parts.append(timed("reading weights and cache on the CPU", size, "cpu_gb_per_s"))
+    else:
+        parts.append(on_gpus(model, placement, devices, cache, dtype))
+        if len(placement.used) > 1:
+            hook = speeds()["hook_ms"]
+            added = hook["value"] * len(placement.layers)
+            parts.append(part("Accelerate's hooks", added, hook | certainty_on(devices)))
+        parts.append(timed("copies from host memory", placement.bytes_by_device[HOST], "host_gb_per_s"))
+    parts.append(timed("reading from the disk", placement.bytes_by_device[DISK], "disk_gb_per_s"))
+    return ExpectedTpot(tuple(each for each in parts if each.ms > 0))
+
+
+def on_gpus(model: str, placement: Placement, devices: DeviceSet, cache_bytes: int, dtype: str) -> TimePart:
+    """Return the time of all layers on their GPUs; one of unknown bandwidth reads like the slowest."""
+    launch, share = speeds()["layer_ms"], speeds()["gpu_read_share"]
+    known = [gpu.gpu.bandwidth_gb_per_s for gpu in devices.gpus if gpu.gpu]
+    sizes, count = module_sizes(model, dtype), len(placement.layers)
+    reading = 0.0
+    for gpu in devices.gpus:
+        layers = [n for n, home in enumerate(placement.layers) if placement.runs_on(home) == gpu.key]
+        size = sum(sizes.layers[n] for n in layers) + cache_bytes * len(layers) / count
+        size += sizes.head if placement.runs_on(placement.head) == gpu.key else 0
+        bandwidth = gpu.gpu.bandwidth_gb_per_s if gpu.gpu else min(known, default=0)
+        reading += 1000 * size / (bandwidth * GB * share["value"]) if bandwidth else 0.0
+    launching = launch["value"] * count
+    if launching >= reading:
+        return part("launching the layers' kernels", launching, launch | certainty_on(devices))
+    return part("reading weights and cache on the GPUs", reading, share | certainty_on(devices))
+
+
+def certainty_on(devices: DeviceSet) -> dict[str, str]:
+    """Return how sure a constant is here: measured on the GPU type it was measured on."""
+    same = all(gpu.gpu and gpu.gpu.name == MEASURED_GPU for gpu in devices.gpus)
+    return {"certainty": "measured" if same else "assumed"}
+
+
+def timed(name: str, size: float, speed: str) -> TimePart:
+    """Return the time in which so many bytes pass at one of the speeds."""
+    found = speeds()[speed]
+    return part(name, 1000 * size / (found["value"] * GB), found)
+
+
+def part(name: str, milliseconds: float, found: dict[str, Any]) -> TimePart:
+    return TimePart(name, milliseconds, found["source"], found["certainty"])
