@@ -204,8 +204,8 @@ def test_a_max_memory_that_cannot_be_is_one_sentence(limits: dict[int | str, int
     ("text", "sentence"),
     [
         ("4 x", "no GPU type is called"), ("", "names no GPUs; write for example"), ("0 x A40", "0 GPUs in"),
-        ("65 x A40", "65 GPUs"), ("40 x A40 + 40 x A40", "80 GPUs; give at most 64"), ("2 x X9", "no GPU type"),
-        ("A100", "A100-80GB"),
+        ("65 x A40", "65 GPUs"), ("40 x A40 + 40 x A40", "80 GPUs; give at most 64"),
+        ("2 x X9", "no GPU type"), ("A100", "A100-80GB"),
     ],
 )  # fmt: skip
 def test_devices_that_cannot_be_imagined_are_one_sentence(text: str, sentence: str) -> None:
@@ -307,10 +307,10 @@ def test_a_fit_can_be_written_down() -> None:
 
 
 OUT_OF_MEMORY = (
-    "CUDA out of memory. Tried to allocate 1.00 GiB. GPU 1 has a total capacity of 44.40 GiB of which 0.20 GiB "
-    "is free. Process 7 has 3.00 GiB memory in use. Including non-PyTorch memory, this process has 41.20 GiB "
-    "memory in use. Of the allocated memory 40.00 GiB is allocated by PyTorch, and 0.50 GiB is reserved by PyTorch "
-    "but unallocated."
+    "CUDA out of memory. Tried to allocate 1.00 GiB. GPU 1 has a total capacity of 44.40 GiB of which 0.20 "
+    "GiB is free. Process 7 has 3.00 GiB memory in use. Including non-PyTorch memory, this process has "
+    "41.20 GiB memory in use. Of the allocated memory 40.00 GiB is allocated by PyTorch, and 0.50 "
+    "GiB is reserved by PyTorch but unallocated."
 )
 
 
@@ -318,8 +318,9 @@ def test_out_of_memory_in_generation_says_what_the_map_did_not_count() -> None:
     devices = imagined_devices("2 x A40")
     placement = accelerate_map("qwen3-32b", devices)
     sentence = (
-        r"GPU 1 \(A40\) ran out of memory: the device map counted its 3\d\.\d GiB of weights, but 32,768 tokens "
-        r"× 4 also need 1\d\.\d GiB of KV cache.* it has 44\.\d GiB\. Other programs hold 3\.0 GiB of it\. "
+        r"GPU 1 \(A40\) ran out of memory: the device map counted its 3\d\.\d GiB of weights, but 32,768 "
+        r"tokens × 4 also need 1\d\.\d GiB of KV cache.* it has 44\.\d GiB\. "
+        r"Other programs hold 3\.0 GiB of it"
     )
     with (
         pytest.raises(WorkshopError, match=sentence),

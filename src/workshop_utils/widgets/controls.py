@@ -5,13 +5,13 @@ from typing import Any
 
 import ipywidgets
 
-from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu, find_gpu, load_gpus
 from workshop_utils.memory.precisions import KV_BITS, PRECISIONS
 from workshop_utils.memory.workload import engine_names, find_engine
 from workshop_utils.models.catalogue import catalogue_names
 from workshop_utils.units import format_gib
 from workshop_utils.widgets.number_control import WIDE, WORDS, NumberControl, whole_number
+from workshop_utils.widgets.open_choice import OpenChoice
 
 OTHER_MODEL = "another model …"
 DEFAULT_CACHE = "as the weights, or bfloat16"
@@ -29,13 +29,8 @@ class Controls:
     """Everything that a reader chooses. ``box`` shows it; ``observe`` tells of each change once."""
 
     def __init__(self, model: str, tokens: int, batch: int, gpu: str | None) -> None:
-        known = catalogue_names()
-        chosen = model if model in known else OTHER_MODEL
-        self.model = dropdown("Model", [*known, OTHER_MODEL], chosen)
-        self.other_model = ipywidgets.Text(
-            "" if model in known else model, description="Other model", continuous_update=False,
-            placeholder="Hugging Face id, folder, config.json", style=WORDS, layout=WIDE,
-        )  # fmt: skip
+        self._picked = model_choice(model)
+        self.model, self.other_model = self._picked.list, self._picked.text
         self.tokens = NumberControl("Tokens", tokens, powers=(8, 20), step=0.25, example="131072 for 128K")
         self.batch = NumberControl("Batch size", batch, powers=(0, 10), example="8")
         self.dtype = dropdown("Weights", list(PRECISIONS), "bfloat16")
@@ -54,8 +49,6 @@ class Controls:
             )
             for label, argument, words in SIZES
         }  # fmt: skip
-        self._show_other_model()
-        self.model.observe(self._show_other_model, names="value")
 
     @property
     def box(self) -> Any:
@@ -90,14 +83,7 @@ class Controls:
 
     def chosen_model(self) -> str:
         """Return what names the model; WorkshopError where nothing is typed yet."""
-        if self.model.value != OTHER_MODEL:
-            return str(self.model.value)
-        if not self.other_model.value.strip():
-            raise WorkshopError(
-                "the field Other model is empty; type a Hugging Face id that the local cache holds, a model "
-                "folder or the path of a config.json, then press Enter."
-            )
-        return str(self.other_model.value)
+        return self._picked.chosen()
 
     def chosen_gpu(self) -> Gpu | None:
         """Return the GPU type, None for any."""
@@ -121,8 +107,16 @@ class Controls:
             for argument, control in self.sizes.items()
         }
 
-    def _show_other_model(self, _change: Any = None) -> None:
-        self.other_model.layout.display = None if self.model.value == OTHER_MODEL else "none"
+
+def model_choice(model: str) -> OpenChoice:
+    """Return the choice of a model: the catalogue's, and a field for any other."""
+    return OpenChoice(
+        "Model",
+        [*catalogue_names(), OTHER_MODEL],
+        model,
+        placeholder="Hugging Face id, folder, config.json",
+        typed="a Hugging Face id that the local cache holds, a model folder or the path of a config.json",
+    )
 
 
 def dropdown(label: str, options: list[Any], value: Any) -> Any:
