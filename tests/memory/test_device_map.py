@@ -8,6 +8,7 @@ from accelerate.utils import get_balanced_memory, infer_auto_device_map
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import find_gpu
 from workshop_utils.measure.shape_twin import build_skeleton
+from workshop_utils.measure.stages import decoder_layers
 from workshop_utils.memory.device_map import KEPT_SHARE, device_map
 from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.find import find_architecture
@@ -63,9 +64,23 @@ def test_an_estimate_says_what_is_offloaded_and_holds_the_moved_layer() -> None:
     )
     assert result.fits(gpu)
     assert any("many times slower" in note for note in result.notes)
-    assert any(term.name == "one offloaded layer" for term in result.per_gpu[0].terms)
+    assert any(term.name == "one offloaded module" for term in result.per_gpu[0].terms)
     elsewhere = result.figures["cpu_layers"] + result.figures["disk_layers"]
     assert elsewhere + sum(result.figures["gpu_layers"]) == 80
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-70b", "mixtral-8x7b", "gemma-3-12b", "qwen3-30b-a3b"])
+def test_the_largest_offloaded_module_is_the_skeletons(model: str) -> None:
+    free = 8 * GIB
+    ours = device_map(find_architecture(model), "bfloat16", 1, free, 400 * GIB)
+    skeleton = build_skeleton(model)
+    layers = decoder_layers(skeleton)[1]
+    away = [layers[number] for number in range(ours.gpu_layers[0], len(layers))]
+    if not skeleton.config.get_text_config().tie_word_embeddings:
+        away.append(skeleton.get_output_embeddings())
+    own = [module.parameters(recurse=False) for part in away for module in part.modules()]
+    largest = max(sum(parameter.nbytes for parameter in held) for held in own)
+    assert ours.moved_bytes == pytest.approx(largest, rel=1e-3)
 
 
 def test_tensor_parallel_is_refused_with_the_way_out() -> None:

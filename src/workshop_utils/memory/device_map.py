@@ -6,9 +6,10 @@ limits of transformers 5.17 (integrations/accelerate.py): they count weights onl
 
 from dataclasses import dataclass, replace
 
+from workshop_utils.memory.matrices import layer_matrices
 from workshop_utils.memory.sharding import Shard, shards_of
 from workshop_utils.memory.weights import weight_terms
-from workshop_utils.models.architecture import Architecture
+from workshop_utils.models.architecture import Architecture, Layer
 
 # One GPU keeps a tenth for everything else; so does the host.
 KEPT_SHARE = 0.9
@@ -18,7 +19,7 @@ BUFFER_LAYERS = 1.25
 
 @dataclass(frozen=True, slots=True)
 class DeviceMap:
-    """Layers on each GPU, on the host and on the disk, in order; ``moved_bytes`` is the largest offloaded.
+    """Layers on each GPU, host and disk, in order; ``moved_bytes``: the largest offloaded module.
 
     The final norm and the head stand behind the last layer, on the same device.
     """
@@ -71,8 +72,31 @@ def device_map(
         disk_layers=len(on_disk),
         cpu_bytes=sum(on_cpu) + (after if homes[-1] == gpus else 0),
         disk_bytes=sum(on_disk) + (after if homes[-1] > gpus else 0),
-        moved_bytes=max(on_cpu + on_disk, default=0),
+        moved_bytes=moved_bytes(architecture, layers, homes, gpus, after),
     )
+
+
+def moved_bytes(
+    architecture: Architecture, layers: list[int], homes: list[int], gpus: int, after: int
+) -> int:
+    """Return the bytes of the largest offloaded module: hooks copy one at a time, a layer's experts at once.
+
+    Homes from ``gpus`` on are host and disk. Source: ``attach_align_device_hook`` of accelerate 1.15.
+    """
+    sizes = [
+        int(size * module_share(layer, architecture.hidden_size))
+        for layer, size, home in zip(architecture.layers, layers, homes, strict=True)
+        if home >= gpus
+    ]
+    return max([*sizes, after if homes[-1] >= gpus else 0])
+
+
+def module_share(layer: Layer, hidden: int) -> float:
+    """Return the largest module's share of the values in a layer's matrices."""
+    matrices = tuple(layer_matrices(layer, hidden))
+    experts = sum(matrix.values for matrix in matrices if matrix.part == "experts")
+    alone = (matrix.rows * matrix.columns for matrix in matrices if matrix.part != "experts")
+    return max(experts, *alone, 0) / max(1, sum(matrix.values for matrix in matrices))
 
 
 def module_bytes(architecture: Architecture, dtype: str) -> tuple[list[int], int, int]:

@@ -25,7 +25,7 @@ CACHES = ("dynamic", "static")
 OPTIONS = ("prefill_chunk", "padded", "cpu_memory_gib")
 CPU_MEMORY_GIB = 64.0
 BETWEEN_COPIES = "the allocator's reserve on the first GPU, where layers come and go"
-SOURCE = "device_map of accelerate 1.15; AlignDevicesHook copies an offloaded layer's weights for its turn"
+SOURCE = "device_map of accelerate 1.15; AlignDevicesHook copies an offloaded module's weights for its turn"
 
 
 def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> Assessment:
@@ -66,7 +66,7 @@ def ranks(
         home = shards_of(architecture, 1, (used[0], found.offloaded))[0] if used[0] else None
         weights = weight_terms(home, workload.dtype) if home else ()
         moved = Term(
-            "one offloaded layer",
+            "one offloaded module",
             "weights",
             found.moved_bytes,
             "its weights, while it is at work",
