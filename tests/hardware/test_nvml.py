@@ -64,6 +64,73 @@ def test_healthy_gpus_report_everything_and_move(readings):
     assert log == []
 
 
+def test_power_clocks_and_temperature_have_their_units(readings):
+    (reading,), _ = readings("faults('gpus 2', 'throttle 36'); read()")
+    gpu = reading["data"][1]
+    assert 200 <= gpu["power_watts"] <= 400
+    assert gpu["power_limit_watts"] == 700
+    assert (gpu["temperature_celsius"], gpu["sm_clock_mhz"], gpu["memory_clock_mhz"]) == (46, 1980, 2619)
+    assert gpu["energy_joules"] > 0
+    assert gpu["throttle_reasons"] == ["power limit", "temperature, by software"]
+
+
+def test_clocks_that_nothing_holds_back_have_no_reason(readings):
+    (reading,), _ = readings("faults('gpus 1', 'throttle 1'); read()")  # idle, which holds nothing back
+    assert reading["data"][0]["throttle_reasons"] == []
+
+
+def test_traffic_is_the_counters_growth_over_the_time_that_passed(readings):
+    (first, second), _ = readings(
+        "faults('gpus 1', 'nvlink_gb_per_s 50', 'pcie_gb_per_s 20'); read()\n"
+        "import time; time.sleep(0.35); read()"
+    )
+    for field, rate in (("nvlink", 50e9), ("pcie", 20e9)):
+        for way in ("tx", "rx"):
+            name = f"{field}_{way}_bytes_per_s"
+            assert first["data"][0][name] is None
+            assert second["data"][0][name] == pytest.approx(rate, rel=0.001)
+
+
+def test_counters_that_began_anew_are_no_negative_rate(readings):
+    (_, after), _ = readings(
+        "faults('gpus 1', 'nvlink_gb_per_s 50'); read()\n"
+        "import time; time.sleep(0.05); faults('gpus 1', 'nvlink_gb_per_s 1'); read()"
+    )
+    assert after["data"][0]["nvlink_tx_bytes_per_s"] is None
+
+
+def test_activity_of_the_chip_is_counted_between_two_samples(readings):
+    (first, soon, later), _ = readings("read(); clock.now += 0.1; read(); clock.now += 0.2; read()")
+    busy = [
+        [reading["data"][0][name] for name in ("sm_percent", "tensor_percent", "dram_percent")]
+        for reading in (first, soon, later)
+    ]
+    assert busy == [[None] * 3, [None] * 3, [40, 20, 60]]
+
+
+def test_processes_are_named_with_their_memory_where_the_driver_tells(readings):
+    (told, hidden), _ = readings(
+        "faults('gpus 2', 'process 77', 'process 78', 'process_bytes 5000'); read()\n"
+        "faults('gpus 2', 'process 77', 'hidden_bytes 1'); clock.now += 1; read()"
+    )
+    assert told["data"][0]["processes"] == [
+        {"pid": 77, "memory_bytes": 5000}, {"pid": 78, "memory_bytes": 5000},
+    ]  # fmt: skip
+    assert told["data"][1]["processes"] == []
+    assert hidden["data"][0]["processes"] == [{"pid": 77, "memory_bytes": None}]
+
+
+def test_what_changes_slowly_is_asked_once_a_second(readings):
+    (_, soon, later), _ = readings(
+        "faults('gpus 1', 'throttle 0', 'utilization 1'); read()\n"
+        "faults('gpus 1', 'throttle 4', 'utilization 2'); clock.now += 0.1; read(); clock.now += 1; read()"
+    )
+    seen = [
+        (gpu["utilization_percent"], gpu["throttle_reasons"]) for gpu in (soon["data"][0], later["data"][0])
+    ]
+    assert seen == [(2, []), (2, ["power limit"])]
+
+
 def test_energy_grows_with_time_and_is_none_where_it_is_not_reported(readings):
     scenario = """
 import time
@@ -94,6 +161,14 @@ def test_memory_leaves_out_what_the_driver_reserves_like_nvidia_smi(readings):
     [
         ("utilization", {"utilization_percent"}),
         ("memory", {"memory_used_bytes", "memory_total_bytes"}),
+        ("power", {"power_watts", "power_limit_watts"}),
+        ("energy", {"energy_joules"}),
+        ("temperature", {"temperature_celsius"}),
+        ("clocks", {"sm_clock_mhz", "memory_clock_mhz"}),
+        ("throttle", {"throttle_reasons"}),
+        ("processes", {"processes"}),
+        ("nvlink", {"nvlink_tx_bytes_per_s", "nvlink_rx_bytes_per_s"}),
+        ("pcie", {"pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s"}),
     ],
 )
 def test_figure_that_is_not_supported_is_named_and_logged_once(readings, figure, fields):
@@ -101,9 +176,22 @@ def test_figure_that_is_not_supported_is_named_and_logged_once(readings, figure,
     gpu = reading["data"][0]
     assert gpu["status"] == "ok"
     assert gpu["not_reported"] == dict.fromkeys(fields, "Not Supported")
-    for field in ("utilization_percent", "memory_used_bytes", "memory_total_bytes"):
+    for field in ("utilization_percent", "memory_used_bytes", "memory_total_bytes", "power_watts"):
         assert (gpu[field] is None) == (field in fields)
     assert len(log) == len(fields)
+
+
+def test_gpus_before_hopper_say_that_they_do_not_count_their_activity(readings):
+    (reading,), _ = readings("faults('gpus 1', 'unsupported gpm'); read(3)")
+    gpu = reading["data"][0]
+    names = ("sm_percent", "tensor_percent", "dram_percent")
+    assert gpu["not_reported"] == dict.fromkeys(names, "only Hopper and later GPUs count this")
+    assert gpu["power_watts"] > 0
+
+
+def test_a_driver_without_counters_names_all_links(readings):
+    (reading,), _ = readings("faults('gpus 1', 'unsupported fields'); read()")
+    assert len(reading["data"][0]["not_reported"]) == 4
 
 
 def test_gpu_without_a_name_still_reports(readings):

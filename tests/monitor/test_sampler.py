@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import fields
 
 import pytest
 
@@ -247,14 +248,11 @@ def test_frame_is_the_one_of_the_stream():
             "error": None,
             "data": [
                 {
+                    **dict.fromkeys(field.name for field in fields(GpuReading)),
                     "index": 0,
                     "uuid": "GPU-1",
                     "name": "NVIDIA H200",
                     "status": "ok",
-                    "error": None,
-                    "utilization_percent": None,
-                    "memory_used_bytes": None,
-                    "memory_total_bytes": None,
                     "not_reported": {"utilization_percent": "x"},
                 }
             ],

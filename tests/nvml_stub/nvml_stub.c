@@ -7,9 +7,13 @@
  *   fail 999             every query of every GPU fails with this code
  *   lost 1               GPU 1 is lost          (one line a GPU)
  *   denied 1             GPU 1 refuses this user (one line a GPU)
- *   unsupported memory   not reported: name, uuid, utilization, memory, memory_v2 (one line each)
+ *   unsupported memory   not reported: name, uuid, utilization, memory, memory_v2, energy, power, temperature,
+ *                        clocks, throttle, processes, nvlink, pcie, fields (all counters), gpm (one line each)
  *   utilization 37       fixed percent instead of one that moves
  *   memory_used 1000     fixed bytes instead of a figure that moves
+ *   throttle 4           bits of what holds the clocks back (default 0)
+ *   nvlink_gb_per_s 50   what NVLink carries in each direction (default 0), and pcie_gb_per_s
+ *   process 1234         a process on GPU 0 with process_bytes (default 1 GiB), hidden_bytes 1 hides its memory
  *
  * Types and codes: https://docs.nvidia.com/deploy/nvml-api/
  */
@@ -237,6 +241,132 @@ int nvmlDeviceGetMemoryInfo_v2(device_t device, memory_v2_t *memory)
     memory->reserved = RESERVED_BYTES;
     memory->used = used_bytes(device);
     memory->free = memory->total - memory->reserved - memory->used;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(device_t device, unsigned int *milliwatts)
+{
+    *milliwatts = (unsigned int)(1000 * (300 + 100 * sin(now() + device->index)));
+    return enter(device, "power");
+}
+
+int nvmlDeviceGetEnforcedPowerLimit(device_t device, unsigned int *milliwatts)
+{
+    *milliwatts = 700000;
+    return enter(device, "power");
+}
+
+int nvmlDeviceGetTemperature(device_t device, int sensor, unsigned int *celsius)
+{
+    (void)sensor;
+    *celsius = 45 + device->index;
+    return enter(device, "temperature");
+}
+
+int nvmlDeviceGetClockInfo(device_t device, int kind, unsigned int *megahertz)
+{
+    *megahertz = kind == 2 ? 2619 : 1980;
+    return enter(device, "clocks");
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(device_t device, unsigned long long *bits)
+{
+    *bits = (unsigned long long)control("throttle", NULL, 0);
+    return enter(device, "throttle");
+}
+
+typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_instance, compute_instance; } process_t;
+
+/* All lines "process PID" of the control file are on GPU 0. */
+int nvmlDeviceGetComputeRunningProcesses_v3(device_t device, unsigned int *count, process_t *found)
+{
+    char name[64], value[64];
+    unsigned int room = *count;
+    int length, code = enter(device, "processes");
+    if (code)
+        return code;
+    *count = 0;
+    for (const char *line = control_text(); sscanf(line, "%63s %63s%n", name, value, &length) == 2; line += length) {
+        if (strcmp(name, "process") || device->index)
+            continue;
+        if (found && *count < room)
+            found[*count] = (process_t){(unsigned int)atoi(value),
+                control("hidden_bytes", NULL, 0) ? ~0ull : (unsigned long long)control("process_bytes", NULL, 1ll << 30),
+                0xFFFFFFFF, 0xFFFFFFFF};
+        ++*count;
+    }
+    return *count > room ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+typedef struct {
+    unsigned int id, scope;
+    long long timestamp, latency;
+    int type, code;
+    union { double real; unsigned long long whole; } value;
+} field_t;
+
+enum { UNSIGNED_LONG_LONG = 3, NVLINK_TX = 138, NVLINK_RX = 139, PCIE_TX = 197, PCIE_RX = 198 };
+
+/* Counters that grow with time; the driver stamps each value. NVLink counts KiB. */
+int nvmlDeviceGetFieldValues(device_t device, int count, field_t *values)
+{
+    int code = enter(device, "fields");
+    for (int i = 0; !code && i < count; i++) {
+        int nvlink = values[i].id == NVLINK_TX || values[i].id == NVLINK_RX;
+        double rate = 1e9 * (double)control(nvlink ? "nvlink_gb_per_s" : "pcie_gb_per_s", NULL, 0);
+        double time = now();
+        values[i].timestamp = (long long)(1e6 * time);
+        values[i].type = UNSIGNED_LONG_LONG;
+        values[i].value.whole = (unsigned long long)(rate * time / (nvlink ? 1024 : 1));
+        values[i].code = control("unsupported", nvlink ? "nvlink" : "pcie", 0) ? NOT_SUPPORTED : SUCCESS;
+    }
+    return code;
+}
+
+typedef struct { double time; } *gpm_sample_t;
+typedef struct { unsigned int version, supported; } gpm_support_t;
+typedef struct {
+    unsigned int id;
+    int code;
+    double value;
+    struct { char *short_name, *long_name, *unit; } info;
+} gpm_metric_t;
+typedef struct { unsigned int version, count; gpm_sample_t first, second; gpm_metric_t metrics[]; } gpm_request_t;
+
+int nvmlGpmQueryDeviceSupport(device_t device, gpm_support_t *support)
+{
+    support->supported = !control("unsupported", "gpm", 0);
+    return enter(device, NULL);
+}
+
+int nvmlGpmSampleAlloc(gpm_sample_t *sample)
+{
+    *sample = calloc(1, sizeof **sample);
+    return SUCCESS;
+}
+
+int nvmlGpmSampleFree(gpm_sample_t sample)
+{
+    free(sample);
+    return SUCCESS;
+}
+
+int nvmlGpmSampleGet(device_t device, gpm_sample_t sample)
+{
+    sample->time = now();
+    return enter(device, NULL);
+}
+
+/* SMs 40 %, tensor cores 20 %, memory 60 %; like the driver, it refuses samples of one moment. */
+int nvmlGpmMetricsGet(gpm_request_t *request)
+{
+    if (request->second->time <= request->first->time)
+        return INVALID_ARGUMENT;
+    for (unsigned int i = 0; i < request->count; i++) {
+        unsigned int id = request->metrics[i].id;
+        request->metrics[i].code = SUCCESS;
+        request->metrics[i].value = id == 2 ? 40 : id == 5 ? 20 : 60;
+    }
     return SUCCESS;
 }
 

@@ -1,0 +1,56 @@
+"""What of a GPU is busy (Hopper and later): SMs, tensor cores and memory, from NVML's GPM counters.
+
+"Utilisation" says that some kernel ran; these say which share of the chip it used. Each figure is an average
+between two samples of the driver, which must lie 0.2 s apart or more; asked sooner, the last one stands.
+Metrics: ``nvmlGpmMetricId_t``, https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
+"""
+
+from types import ModuleType
+from typing import Any
+
+LEAST_SECONDS = 0.2
+METRICS = {"sm_percent": 2, "tensor_percent": 5, "dram_percent": 10}
+NO_GPM = "only Hopper and later GPUs count this"
+
+
+class Activity:
+    """Two samples of one GPU's counters; ``read`` takes turns with them. Not thread-safe."""
+
+    def __init__(self, nvml: ModuleType, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self._samples: list[Any] = []
+        self._taken_at: float | None = None
+        self._last: dict[str, float | None] = dict.fromkeys(METRICS)
+        self.supported = bool(nvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)
+        if self.supported:
+            self._request = nvml.c_nvmlGpmMetricsGet_t()
+            self._request.version = nvml.NVML_GPM_METRICS_GET_VERSION
+            self._request.numMetrics = len(METRICS)
+            for place, number in enumerate(METRICS.values()):
+                self._request.metrics[place].metricId = number
+            self._samples = [nvml.nvmlGpmSampleAlloc() for _ in range(2)]
+
+    def read(self, ticks: float) -> dict[str, float | None]:
+        """Return percent by field; None until two samples are there. Raises NVMLError as the driver does."""
+        if self._taken_at is not None and ticks - self._taken_at < LEAST_SECONDS:
+            return self._last
+        older, newer = self._samples
+        self._nvml.nvmlGpmSampleGet(self._handle, older)
+        self._samples = [newer, older]
+        first, self._taken_at = self._taken_at is None, ticks
+        if not first:
+            self._request.sample1, self._request.sample2 = newer, older
+            self._nvml.nvmlGpmMetricsGet(self._request)
+            metrics = self._request.metrics
+            self._last = {
+                field: None if metrics[place].nvmlReturn else metrics[place].value
+                for place, field in enumerate(METRICS)
+            }
+        return self._last
+
+    def close(self) -> None:
+        """Give the samples back."""
+        for sample in self._samples:
+            self._nvml.nvmlGpmSampleFree(sample)
+        self._samples = []

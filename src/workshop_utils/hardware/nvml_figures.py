@@ -1,0 +1,66 @@
+"""What is read of one GPU, a line a figure: its name in the stream, NVML's function, the conversion.
+
+Functions and units: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from workshop_utils.hardware.reading import GpuProcess
+
+CORE_SENSOR = 0
+SM_CLOCK, MEMORY_CLOCK = 1, 2
+# Bits of nvmlClocksEventReasons that hold a GPU back, each with words for a reader. Being idle, clocks that
+# somebody chose, and a neighbour's clocks hold nothing back.
+THROTTLE_REASONS = {
+    0x4: "power limit",
+    0x8: "hardware slowdown",
+    0x20: "temperature, by software",
+    0x40: "temperature, by hardware",
+    0x80: "power brake",
+    0x200: "board limit",
+    0x400: "reliability",
+}
+
+
+class Figure(NamedTuple):
+    """One ``field`` of ``GpuReading``; a ``slow`` one is asked once a second at most."""
+
+    field: str
+    function: str
+    arguments: tuple[object, ...] = ()
+    convert: Callable[[Any], Any] = lambda value: value
+    slow: bool = True
+
+
+def thousandths(value: int) -> float:
+    """Return watts of NVML's milliwatts, joules of its millijoules."""
+    return value / 1000
+
+
+def throttle_reasons(bits: int) -> list[str]:
+    """Return what holds the clocks back, in words."""
+    return [words for bit, words in THROTTLE_REASONS.items() if bits & bit]
+
+
+def processes(found: Iterable[Any]) -> list[GpuProcess]:
+    """Return the programs that compute on a GPU; memory is None where the driver hides it."""
+    return [GpuProcess(each.pid, each.usedGpuMemory) for each in found]
+
+
+FIGURES = (
+    Figure(
+        "utilization_percent",
+        "nvmlDeviceGetUtilizationRates",
+        convert=lambda rates: rates.gpu,
+        slow=False,
+    ),
+    Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths, slow=False),
+    Figure("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", convert=thousandths),
+    Figure("energy_joules", "nvmlDeviceGetTotalEnergyConsumption", convert=thousandths),
+    Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,)),
+    Figure("sm_clock_mhz", "nvmlDeviceGetClockInfo", (SM_CLOCK,)),
+    Figure("memory_clock_mhz", "nvmlDeviceGetClockInfo", (MEMORY_CLOCK,)),
+    Figure("throttle_reasons", "nvmlDeviceGetCurrentClocksThrottleReasons", convert=throttle_reasons),
+    Figure("processes", "nvmlDeviceGetComputeRunningProcesses", convert=processes),
+)

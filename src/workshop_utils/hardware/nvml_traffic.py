@@ -1,0 +1,60 @@
+"""Traffic of a GPU's links: the driver's counters, and what they grew by over the time between two readings.
+
+A rate is bytes over the time that really passed: a rate for a tick that is late would be wrong otherwise.
+Counters: ``NVML_FI_DEV_*`` of nvml.h. NVLink counts KiB of user data over all links together, PCIe bytes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+ALL_LINKS = 0xFFFFFFFF
+KIB = 1024
+MICROSECONDS = 1e6
+# Which member of NVML's union a value type names.
+UNION = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+
+
+class Counter(NamedTuple):
+    """A counter of the driver, in units of ``unit_bytes``, and the field of the stream for its rate."""
+
+    field: str
+    number: int
+    scope: int
+    unit_bytes: int
+
+
+COUNTERS = (
+    Counter("nvlink_tx_bytes_per_s", 138, ALL_LINKS, KIB),
+    Counter("nvlink_rx_bytes_per_s", 139, ALL_LINKS, KIB),
+    Counter("pcie_tx_bytes_per_s", 197, 0, 1),
+    Counter("pcie_rx_bytes_per_s", 198, 0, 1),
+)
+WANTED = [(counter.number, counter.scope) for counter in COUNTERS]
+
+
+@dataclass
+class Traffic:
+    """The counters of one GPU at its last reading: field to value and the driver's clock in µs."""
+
+    last: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def rates(self, values: Any, ticks: float) -> tuple[dict[str, float | None], dict[str, int]]:
+        """Return bytes a second by field, and the error code of each counter that the driver does not have.
+
+        ``values``: NVML's array, ``ticks``: seconds of a clock for drivers that stamp no time. The first
+        reading, and one after the counter began anew, have no rate (None).
+        """
+        found: dict[str, float | None] = {}
+        missing: dict[str, int] = {}
+        for counter, value in zip(COUNTERS, values, strict=True):
+            if value.nvmlReturn:
+                missing[counter.field] = value.nvmlReturn
+                continue
+            count = getattr(value.value, UNION[value.valueType])
+            stamp = value.timestamp / MICROSECONDS if value.timestamp else ticks
+            before, then = self.last.get(counter.field, (count, stamp))
+            self.last[counter.field] = (count, stamp)
+            passed = stamp - then
+            known = passed > 0 and count >= before
+            found[counter.field] = (count - before) * counter.unit_bytes / passed if known else None
+        return found, missing
