@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "bench": ("workshop_utils.parallel.bench_command", "measure this machine beside the predictions"),
     "run": ("workshop_utils.parallel.run_command", "run a script on several ranks, with torchrun"),
+    "record": ("workshop_utils.measure.record_command", "run a command and keep what its GPUs did"),
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),

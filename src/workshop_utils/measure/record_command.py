@@ -1,0 +1,143 @@
+"""``workshop record``: run a command and keep what its GPUs did as a trace."""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from workshop_utils.errors import WorkshopError
+from workshop_utils.measure.provenance import cpu_name, version_of
+from workshop_utils.monitor.sampler import Sampler
+from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
+from workshop_utils.monitor.trace import TraceWriter, read_trace
+from workshop_utils.monitor.trace_summary import gpu_summaries
+from workshop_utils.units import format_gib
+
+LIBRARIES = ("torch", "transformers", "accelerate", "vllm")
+NOT_FOUND, NOT_ALLOWED, BY_SIGNAL = 127, 126, 128
+EPILOG = """example: workshop record --out decode.ndjson -- python generate.py --model llama-3.1-8b
+
+The command runs as it would without us, with its output, its exit code and the signals that it gets. The
+trace is text, one JSON object a line: a header, the samples of `workshop-monitor/stream`, an end. --json
+prints {"trace", "exit_code", "seconds", "gpus": [{"index", "name", "peak_memory_bytes",
+"mean_utilization_percent", "mean_sm_percent", "mean_power_watts", "joules", "throttled_by", …}]} on standard
+output once the command has ended; without it, the same in words goes to standard error."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``workshop record``."""
+    parser.epilog = EPILOG
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: trace-DATE.ndjson in this folder")
+    parser.add_argument(
+        "--hz",
+        type=float,
+        default=1.0,
+        help=f"samples a second, {SLOWEST_HZ:g} to {FASTEST_HZ:g} (default 1)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.add_argument("command_line", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="what to run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit code, 128 + signal where one ended it."""
+    words = arguments.command_line[1:] if arguments.command_line[:1] == ["--"] else arguments.command_line
+    if not words:
+        raise WorkshopError("there is no command to record; write it behind --, as in `-- python script.py`.")
+    if not SLOWEST_HZ <= arguments.hz <= FASTEST_HZ:
+        raise WorkshopError(f"--hz {arguments.hz:g} is out of range; give {SLOWEST_HZ:g} to {FASTEST_HZ:g}.")
+    began = datetime.now(UTC)
+    file = arguments.out or Path(f"trace-{began:%Y%m%d-%H%M%S}.ndjson")
+    sampler = Sampler()
+    first = sampler.latest()
+    writer = TraceWriter(file, sampler, arguments.hz, header(words, began, first))
+    writer.start()
+    try:
+        exit_code = run_command(words)
+    finally:
+        writer.stop()
+        sampler.stop()
+    report(file, exit_code, as_json=arguments.json)
+    return exit_code
+
+
+def header(words: Sequence[str], began: datetime, first: Any) -> Mapping[str, Any]:
+    """Return what a reader needs to judge the trace later."""
+    gpus = [gpu.name for gpu in first.gpus.data] if first is not None and first.gpus.data else []
+    return {
+        "command": list(words),
+        "date": began.isoformat(timespec="seconds"),
+        "hardware": [*gpus, cpu_name()],
+        "versions": {name: version_of(name) for name in LIBRARIES},
+    }
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run to the end, passing on SIGTERM; Ctrl-C reaches the command by itself."""
+    try:
+        process = subprocess.Popen(words)
+    except FileNotFoundError:
+        print(f"workshop record: there is no command {words[0]!r}.", file=sys.stderr)
+        return NOT_FOUND
+    except OSError as error:
+        print(f"workshop record: {words[0]!r} cannot be run: {error.strerror}.", file=sys.stderr)
+        return NOT_ALLOWED
+    with passed_on(process):
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:
+                continue
+    return code if code >= 0 else BY_SIGNAL - code
+
+
+@contextmanager
+def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Hand SIGTERM, which Slurm sends to us alone, to the command."""
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, hand_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def report(file: Path, exit_code: int, *, as_json: bool) -> None:
+    """Print what the trace holds."""
+    trace = read_trace(file)
+    gpus = gpu_summaries(trace)
+    if as_json:
+        found = {"trace": str(file), "exit_code": exit_code, "seconds": trace.seconds, "gpus": gpus}
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{file}: {len(trace.samples)} samples in {trace.seconds:.1f} s", file=sys.stderr)
+    for gpu in gpus:
+        print(f"GPU {gpu['index']} ({gpu['name']}): {words_of(gpu)}", file=sys.stderr)
+    if trace.samples and not gpus:
+        print(trace.samples[-1]["gpus"]["error"], file=sys.stderr)
+
+
+def words_of(gpu: Mapping[str, Any]) -> str:
+    """Return one GPU's figures in words, without those that are not there."""
+    parts = []
+    if gpu["peak_memory_bytes"] is not None:
+        parts.append(f"peak memory {format_gib(gpu['peak_memory_bytes'])}")
+    for name, figure, unit in (
+        ("utilisation", "mean_utilization_percent", "%"), ("SMs", "mean_sm_percent", "%"),
+        ("tensor cores", "mean_tensor_percent", "%"), ("memory bandwidth", "mean_dram_percent", "%"),
+        ("power", "mean_power_watts", "W"), ("energy", "joules", "J"),
+    ):  # fmt: skip
+        if gpu[figure] is not None:
+            parts.append(f"{name} {gpu[figure]:.0f} {unit}")
+    held = ", ".join(gpu["throttled_by"])
+    return ", ".join(parts) + (f"; held back by {held}" if held else "")
