@@ -89,6 +89,9 @@ export abstract class Card {
   /** One sentence when the newest row has no readings for this card, else null. */
   protected abstract fault(newest: IRow): string | null;
 
+  /** Show whatever else a card has of one row. */
+  protected showMore(_row: IRow): void {}
+
   private _hover(row: number | null): void {
     this._hovered = row;
     this._show();
@@ -109,6 +112,7 @@ export abstract class Card {
     const text = this.describe(row);
     this._busy.show(text.busy, text.busyNote);
     this._memory.show(text.memory, text.memoryNote);
+    this.showMore(row);
     this.node.dataset.at = row === newest ? '' : hourMinuteSecond(row.time);
   }
 }

@@ -30,7 +30,27 @@ export function share(part: number | null, whole: number | null): number | null 
   return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;
 }
 
-function gib(bytes: number): string {
+/** `46 °C`, or words where it is unknown. */
+export function whole(value: number | null, unit: string): string {
+  return value === null ? NOT_REPORTED : `${Math.round(value)} ${unit}`;
+}
+
+/** A rate with the decimal unit in which links are sold: `50.0 GB/s`. */
+export function bytesPerSecond(value: number | null): string {
+  if (value === null) {
+    return NOT_REPORTED;
+  }
+  return value < 1e8 ? `${(value / 1e6).toFixed(1)} MB/s` : `${(value / 1e9).toFixed(1)} GB/s`;
+}
+
+export function joules(value: number | null): string {
+  if (value === null) {
+    return NOT_REPORTED;
+  }
+  return value < 1e6 ? `${(value / 1e3).toFixed(1)} kJ` : `${(value / 1e6).toFixed(1)} MJ`;
+}
+
+export function gib(bytes: number): string {
   return (bytes / GIB).toFixed(bytes < 100 * GIB ? 1 : 0);
 }
 

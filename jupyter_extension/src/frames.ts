@@ -12,7 +12,31 @@ export interface IGpu {
   utilizationPercent: number | null;
   memoryUsedBytes: number | null;
   memoryTotalBytes: number | null;
+  /** Shares of the chip in use, in percent: multiprocessors, tensor cores, memory bandwidth. */
+  smPercent: number | null;
+  tensorPercent: number | null;
+  dramPercent: number | null;
+  powerWatts: number | null;
+  powerLimitWatts: number | null;
+  energyJoules: number | null;
+  temperatureCelsius: number | null;
+  smClockMhz: number | null;
+  memoryClockMhz: number | null;
+  /** What holds the clocks back, in words; null where the driver does not say. */
+  throttleReasons: string[] | null;
+  /** Bytes a second. */
+  pcieOut: number | null;
+  pcieIn: number | null;
+  nvlinkOut: number | null;
+  nvlinkIn: number | null;
+  processes: IGpuProcess[] | null;
   notReported: Record<string, string>;
+}
+
+/** A program on a GPU; `memoryBytes` is null where the driver hides it. */
+export interface IGpuProcess {
+  pid: number;
+  memoryBytes: number | null;
 }
 
 /** CPU and memory of the job, and of the whole machine around it. */
@@ -90,8 +114,32 @@ function parseGpu(value: unknown): IGpu {
     utilizationPercent: numberOrNull(gpu.utilization_percent),
     memoryUsedBytes: numberOrNull(gpu.memory_used_bytes),
     memoryTotalBytes: numberOrNull(gpu.memory_total_bytes),
+    smPercent: numberOrNull(gpu.sm_percent),
+    tensorPercent: numberOrNull(gpu.tensor_percent),
+    dramPercent: numberOrNull(gpu.dram_percent),
+    powerWatts: numberOrNull(gpu.power_watts),
+    powerLimitWatts: numberOrNull(gpu.power_limit_watts),
+    energyJoules: numberOrNull(gpu.energy_joules),
+    temperatureCelsius: numberOrNull(gpu.temperature_celsius),
+    smClockMhz: numberOrNull(gpu.sm_clock_mhz),
+    memoryClockMhz: numberOrNull(gpu.memory_clock_mhz),
+    throttleReasons: Array.isArray(gpu.throttle_reasons) ? gpu.throttle_reasons.map(String) : null,
+    pcieOut: numberOrNull(gpu.pcie_tx_bytes_per_s),
+    pcieIn: numberOrNull(gpu.pcie_rx_bytes_per_s),
+    nvlinkOut: numberOrNull(gpu.nvlink_tx_bytes_per_s),
+    nvlinkIn: numberOrNull(gpu.nvlink_rx_bytes_per_s),
+    processes: parseProcesses(gpu.processes),
     notReported: Object.fromEntries(reasons.map(([field, reason]) => [field, String(reason)]))
   };
+}
+
+function parseProcesses(value: unknown): IGpuProcess[] | null {
+  if (!Array.isArray(value)) {
+    return null;
+  }
+  return value
+    .filter(isFields)
+    .map(each => ({ pid: numberOrNull(each.pid) ?? 0, memoryBytes: numberOrNull(each.memory_bytes) }));
 }
 
 function parseHost(value: unknown): IHost {

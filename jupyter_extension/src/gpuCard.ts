@@ -2,6 +2,7 @@ import { Card, type ICardText } from './card';
 import type { IChartData } from './chart';
 import { percent, share, usedOfTotal } from './format';
 import { gpuAt, type IRow } from './history';
+import { GpuDetails } from './gpuDetails';
 import type { IPalette } from './palette';
 
 // https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html
@@ -11,8 +12,10 @@ const UTILIZATION =
 const MEMORY =
   'All memory in use on this GPU, by every process and the driver, in GiB (1024³ bytes) as the driver counts it.';
 
-/** Utilisation and memory of one GPU. */
+/** Utilisation and memory of one GPU, and on demand all else that its driver says. */
 export class GpuCard extends Card {
+  private readonly _details: GpuDetails;
+
   constructor(
     private readonly _index: number,
     palette: () => IPalette
@@ -27,6 +30,13 @@ export class GpuCard extends Card {
       },
       palette
     );
+    this._details = new GpuDetails(`GPU ${_index}`);
+    this.node.append(this._details.node);
+  }
+
+  protected override showMore(row: IRow): void {
+    const gpu = gpuAt(row, this._index);
+    this._details.show(gpu?.fault === null ? gpu : null);
   }
 
   protected columns(rows: IRow[]): IChartData {

@@ -1,6 +1,15 @@
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
-import { cpuLimit, memoryLimit, percent, share, usedOfTotal } from '../src/format';
+import {
+  bytesPerSecond,
+  cpuLimit,
+  joules,
+  memoryLimit,
+  percent,
+  share,
+  usedOfTotal,
+  whole
+} from '../src/format';
 import type { IHost } from '../src/frames';
 
 const GIB = 1024 ** 3;
@@ -45,4 +54,13 @@ test('a job that nothing limits has the whole machine', () => {
   const free = { ...JOB, cpuLimitCores: 64, cpuLimitSource: 'machine', memoryLimitSource: 'machine' };
   assert.equal(cpuLimit(free), 'of 64 cores, the whole machine');
   assert.equal(memoryLimit(free), 'the whole machine');
+});
+
+test('rates and energy have units that fit their size', () => {
+  assert.equal(bytesPerSecond(50e9), '50.0 GB/s');
+  assert.equal(bytesPerSecond(1.5e6), '1.5 MB/s');
+  assert.equal(bytesPerSecond(null), 'not reported');
+  assert.equal(joules(81_234), '81.2 kJ');
+  assert.equal(joules(2.5e6), '2.5 MJ');
+  assert.equal(whole(45.6, '°C'), '46 °C');
 });

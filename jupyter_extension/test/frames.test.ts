@@ -35,6 +35,28 @@ test('a field that is not reported is null with its reason', () => {
   assert.equal(gpu?.fault, null);
 });
 
+test('what else the driver says is read, and what is missing is null', () => {
+  const rich = {
+    ...GPU,
+    sm_percent: 40,
+    throttle_reasons: ['power limit'],
+    nvlink_tx_bytes_per_s: 5e10,
+    processes: [
+      { pid: 7, memory_bytes: 5 },
+      { pid: 8, memory_bytes: null }
+    ]
+  };
+  const gpu = parseSample(sample({ status: 'ok', error: null, data: [rich] })).gpus.data?.[0];
+  assert.deepEqual([gpu?.smPercent, gpu?.throttleReasons, gpu?.nvlinkOut], [40, ['power limit'], 5e10]);
+  assert.deepEqual(gpu?.processes, [
+    { pid: 7, memoryBytes: 5 },
+    { pid: 8, memoryBytes: null }
+  ]);
+  assert.deepEqual([gpu?.powerWatts, gpu?.pcieIn], [null, null]);
+  const old = parseSample(sample({ status: 'ok', error: null, data: [GPU] })).gpus.data?.[0];
+  assert.deepEqual([old?.throttleReasons, old?.processes], [null, null]);
+});
+
 test('a lost GPU keeps its identity and says why', () => {
   const lost = { ...GPU, status: 'lost', error: 'It fell off the bus.' };
   const gpu = parseSample(sample({ status: 'ok', error: null, data: [lost] })).gpus.data?.[0];

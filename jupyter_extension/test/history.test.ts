@@ -1,18 +1,16 @@
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
-import type { IGpu, ISample } from '../src/frames';
+import { parseFrame, type IGpu, type ISample } from '../src/frames';
 import { gpuAt, gpusSeen, History } from '../src/history';
 
+/** A GPU as the server sends one, with only what a history looks at. */
 function gpu(index: number): IGpu {
-  return {
-    index,
-    name: 'GPU',
-    fault: null,
-    utilizationPercent: 1,
-    memoryUsedBytes: 1,
-    memoryTotalBytes: 2,
-    notReported: {}
-  };
+  const sent = { index, status: 'ok', name: 'GPU' };
+  const gpus = { status: 'ok', data: [sent] };
+  const host = { status: 'unavailable', error: 'none', data: null };
+  const frame = parseFrame(JSON.stringify({ version: 1, kind: 'sample', time: 1, gpus, host }));
+  assert.equal(frame.kind, 'sample');
+  return (frame as Extract<typeof frame, { kind: 'sample' }>).sample.gpus.data![0]!;
 }
 
 function sample(time: number, gpus: IGpu[] | null = []): ISample {

@@ -62,6 +62,27 @@ def test_figures_are_those_of_the_driver(watched: Watched, gpu_lab: Lab, stub: S
         expect(panel.gpu(index).memory).to_have_text("3.0 of 140 GiB")
 
 
+def test_more_of_a_gpu_is_folded_away_and_told_on_demand(
+    watched: Watched, gpu_lab: Lab, stub: Stub, output: Path
+) -> None:
+    stub.set("gpus 2", "throttle 4", "nvlink_gb_per_s 50", "process 4321", f"process_bytes {2 * 2**30}")
+    panel = open_panel(watched, gpu_lab)
+    details = panel.gpu(0).node.locator("details")
+    expect(details.get_by_text("held back: power limit")).to_be_visible()
+    expect(details.get_by_text("SMs busy")).to_be_hidden()
+    details.locator("summary").focus()
+    panel.page.keyboard.press("Enter")
+    expect(details.get_by_text("SMs busy")).to_be_visible()
+    for words in ("40 %", "of 700 W", "1980 MHz, 2619 MHz", "50.0 GB/s, 50.0 GB/s", "4321 (2.0 GiB)"):
+        expect(details).to_contain_text(words)
+    panel.page.screenshot(path=output / "panel-details.png")
+    stub.set("gpus 2", "unsupported temperature")
+    expect(details).to_contain_text("Temperaturenot reported")
+    expect(details.locator("dd").nth(5)).to_have_attribute("title", "Not Supported")
+    expect(details.get_by_text("held back")).to_be_hidden()
+    assert watched.our_complaints() == []
+
+
 def test_job_is_measured_against_its_limit(watched: Watched, gpu_lab: Lab) -> None:
     panel = open_panel(watched, gpu_lab)
     expect(panel.job.node).to_contain_text(re.compile(r"of \d+(\.\d)? cores? ?(\(.+\)|, the whole machine)"))
