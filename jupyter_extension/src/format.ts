@@ -43,6 +43,18 @@ export function bytesPerSecond(value: number | null): string {
   return value < 1e8 ? `${(value / 1e6).toFixed(1)} MB/s` : `${(value / 1e9).toFixed(1)} GB/s`;
 }
 
+/** Two rates of one link, or words where neither is known. */
+export function twoWays(out: number | null, into: number | null): string {
+  return out === null && into === null ? NOT_REPORTED : `${bytesPerSecond(out)}, ${bytesPerSecond(into)}`;
+}
+
+/** `in 2 h 05 min`; a job that should have ended has no time left. */
+export function timeLeft(seconds: number): string {
+  const minutes = Math.max(0, Math.floor(seconds / 60));
+  const hours = Math.floor(minutes / 60);
+  return hours === 0 ? `in ${minutes} min` : `in ${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+}
+
 export function joules(value: number | null): string {
   if (value === null) {
     return NOT_REPORTED;

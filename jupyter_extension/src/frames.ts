@@ -51,6 +51,14 @@ export interface IHost {
   memoryLimitSource: string | null;
   machineMemoryUsedBytes: number | null;
   machineMemoryTotalBytes: number | null;
+  /** Bytes a second of the machine. */
+  diskRead: number | null;
+  diskWrite: number | null;
+  networkIn: number | null;
+  networkOut: number | null;
+  /** Seconds since 1970; null where the job has no time limit that is known. */
+  jobEndsAt: number | null;
+  notReported: Record<string, string>;
 }
 
 /** What one provider says: its data, or one sentence about why there is none. */
@@ -104,9 +112,13 @@ function parseFault(gpu: Fields): string | null {
   return gpu.status === 'lost' ? `Lost. ${error}` : error;
 }
 
+function parseReasons(value: unknown): Record<string, string> {
+  const reasons = isFields(value) ? Object.entries(value) : [];
+  return Object.fromEntries(reasons.map(([field, reason]) => [field, String(reason)]));
+}
+
 function parseGpu(value: unknown): IGpu {
   const gpu = fields(value, 'GPU');
-  const reasons = isFields(gpu.not_reported) ? Object.entries(gpu.not_reported) : [];
   return {
     index: numberOrNull(gpu.index) ?? 0,
     name: textOrNull(gpu.name) ?? '',
@@ -129,7 +141,7 @@ function parseGpu(value: unknown): IGpu {
     nvlinkOut: numberOrNull(gpu.nvlink_tx_bytes_per_s),
     nvlinkIn: numberOrNull(gpu.nvlink_rx_bytes_per_s),
     processes: parseProcesses(gpu.processes),
-    notReported: Object.fromEntries(reasons.map(([field, reason]) => [field, String(reason)]))
+    notReported: parseReasons(gpu.not_reported)
   };
 }
 
@@ -154,7 +166,13 @@ function parseHost(value: unknown): IHost {
     memoryLimitBytes: numberOrNull(host.memory_limit_bytes),
     memoryLimitSource: textOrNull(host.memory_limit_source),
     machineMemoryUsedBytes: numberOrNull(host.machine_memory_used_bytes),
-    machineMemoryTotalBytes: numberOrNull(host.machine_memory_total_bytes)
+    machineMemoryTotalBytes: numberOrNull(host.machine_memory_total_bytes),
+    diskRead: numberOrNull(host.disk_read_bytes_per_s),
+    diskWrite: numberOrNull(host.disk_write_bytes_per_s),
+    networkIn: numberOrNull(host.network_receive_bytes_per_s),
+    networkOut: numberOrNull(host.network_send_bytes_per_s),
+    jobEndsAt: numberOrNull(host.job_ends_at),
+    notReported: parseReasons(host.not_reported)
   };
 }
 

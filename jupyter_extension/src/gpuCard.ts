@@ -1,8 +1,10 @@
 import { Card, type ICardText } from './card';
 import type { IChartData } from './chart';
+import { Details } from './details';
 import { percent, share, usedOfTotal } from './format';
 import { gpuAt, type IRow } from './history';
-import { GpuDetails } from './gpuDetails';
+import type { IGpu } from './frames';
+import { GPU_LINES } from './gpuLines';
 import type { IPalette } from './palette';
 
 // https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html
@@ -14,7 +16,7 @@ const MEMORY =
 
 /** Utilisation and memory of one GPU, and on demand all else that its driver says. */
 export class GpuCard extends Card {
-  private readonly _details: GpuDetails;
+  private readonly _details: Details<IGpu>;
 
   constructor(
     private readonly _index: number,
@@ -30,13 +32,14 @@ export class GpuCard extends Card {
       },
       palette
     );
-    this._details = new GpuDetails(`GPU ${_index}`);
+    this._details = new Details(`GPU ${_index}`, GPU_LINES);
     this.node.append(this._details.node);
   }
 
   protected override showMore(row: IRow): void {
     const gpu = gpuAt(row, this._index);
-    this._details.show(gpu?.fault === null ? gpu : null);
+    const held = gpu?.throttleReasons?.join(', ') ?? '';
+    this._details.show(gpu?.fault === null ? gpu : null, held && `held back: ${held}`);
   }
 
   protected columns(rows: IRow[]): IChartData {

@@ -1,8 +1,10 @@
 import { Card, type ICardText } from './card';
 import type { IChartData } from './chart';
+import { Details } from './details';
 import { cpuLimit, memoryLimit, percent, share, usedOfTotal } from './format';
 import type { IHost } from './frames';
 import type { IRow } from './history';
+import { HOST_LINES } from './hostLines';
 import type { IPalette } from './palette';
 
 const CPU =
@@ -15,6 +17,8 @@ function hostAt(row: IRow): IHost | null {
 
 /** CPU and main memory of the job, against the job's own limits. */
 export class HostCard extends Card {
+  private readonly _details: Details<IHost>;
+
   constructor(palette: () => IPalette) {
     super(
       {
@@ -26,6 +30,12 @@ export class HostCard extends Card {
       },
       palette
     );
+    this._details = new Details('this job', HOST_LINES);
+    this.node.append(this._details.node);
+  }
+
+  protected override showMore(row: IRow): void {
+    this._details.show(hostAt(row));
   }
 
   protected columns(rows: IRow[]): IChartData {

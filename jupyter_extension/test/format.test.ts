@@ -7,6 +7,8 @@ import {
   memoryLimit,
   percent,
   share,
+  timeLeft,
+  twoWays,
   usedOfTotal,
   whole
 } from '../src/format';
@@ -23,7 +25,13 @@ const JOB: IHost = {
   memoryLimitBytes: 8 * GIB,
   memoryLimitSource: 'cgroup v2',
   machineMemoryUsedBytes: 9,
-  machineMemoryTotalBytes: 503 * GIB
+  machineMemoryTotalBytes: 503 * GIB,
+  diskRead: null,
+  diskWrite: null,
+  networkIn: null,
+  networkOut: null,
+  jobEndsAt: null,
+  notReported: {}
 };
 
 test('a missing figure is words, never 0', () => {
@@ -63,4 +71,12 @@ test('rates and energy have units that fit their size', () => {
   assert.equal(joules(81_234), '81.2 kJ');
   assert.equal(joules(2.5e6), '2.5 MJ');
   assert.equal(whole(45.6, '°C'), '46 °C');
+  assert.equal(twoWays(null, null), 'not reported');
+  assert.equal(twoWays(5e9, null), '5.0 GB/s, not reported');
+});
+
+test('the time that a job has left is in hours and minutes', () => {
+  assert.equal(timeLeft(7500), 'in 2 h 05 min');
+  assert.equal(timeLeft(299), 'in 4 min');
+  assert.equal(timeLeft(-5), 'in 0 min');
 });

@@ -139,3 +139,41 @@ def test_this_machine_answers():
     data = Host().read().data
     assert 0 < data.memory_used_bytes <= data.memory_limit_bytes <= data.machine_memory_total_bytes
     assert 0 < data.cpu_limit_cores <= data.machine_cpu_cores
+
+
+def test_disk_and_network_are_rates_without_the_loopback(machine, fed, monkeypatch):
+    counts = SimpleNamespace(read=0, sent=0)
+    monkeypatch.setattr(
+        psutil, "disk_io_counters", lambda: SimpleNamespace(read_bytes=counts.read, write_bytes=5)
+    )
+    links = {
+        "eth0": lambda: SimpleNamespace(bytes_recv=7, bytes_sent=counts.sent),
+        "lo": lambda: SimpleNamespace(bytes_recv=10**9 * counts.sent, bytes_sent=10**9 * counts.sent),
+    }
+    monkeypatch.setattr(psutil, "net_io_counters", lambda pernic: {n: link() for n, link in links.items()})
+    host = make_host(machine)
+    assert host.read().data.disk_read_bytes_per_s is None
+    counts.read, counts.sent = 400, 800
+    fed.work(2.0, cores=[])
+    data = host.read().data
+    assert (data.disk_read_bytes_per_s, data.disk_write_bytes_per_s) == (200, 0)
+    assert (data.network_send_bytes_per_s, data.network_receive_bytes_per_s) == (400, 0)
+    counts.read = 9999
+    fed.work(0.1, cores=[])
+    assert host.read().data.disk_read_bytes_per_s == 200  # asked once a second
+
+
+def test_a_container_without_disks_reports_none(machine, fed, monkeypatch):
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda: None)
+    host = make_host(machine)
+    host.read()
+    fed.work(1.0, cores=[])
+    assert host.read().data.disk_read_bytes_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "end"),
+    [({}, None), ({"SLURM_JOB_END_TIME": "1795840935"}, 1795840935), ({"SLURM_JOB_END_TIME": "x"}, None)],
+)
+def test_the_end_of_a_job_is_slurms(machine, fed, environment, end):
+    assert make_host(machine, environment).read().data.job_ends_at == end

@@ -85,6 +85,9 @@ def test_more_of_a_gpu_is_folded_away_and_told_on_demand(
 
 def test_job_is_measured_against_its_limit(watched: Watched, gpu_lab: Lab) -> None:
     panel = open_panel(watched, gpu_lab)
+    panel.job.node.locator("summary").click()
+    expect(panel.job.node.locator("details")).to_contain_text(re.compile(r"Network out, in[\d.]+\s.B/s"))
+    expect(panel.job.node.locator("details")).to_contain_text("Job endsno time limit known")
     expect(panel.job.node).to_contain_text(re.compile(r"of \d+(\.\d)? cores? ?(\(.+\)|, the whole machine)"))
     expect(panel.job.memory).to_have_text(re.compile(r"^[\d.]+ of [\d.]+ GiB$"))
 

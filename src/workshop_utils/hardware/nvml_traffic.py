@@ -1,11 +1,11 @@
-"""Traffic of a GPU's links: the driver's counters, and what they grew by over the time between two readings.
+"""Traffic of a GPU's links: the driver's counters, as bytes a second between two readings.
 
-A rate is bytes over the time that really passed: a rate for a tick that is late would be wrong otherwise.
 Counters: ``NVML_FI_DEV_*`` of nvml.h. NVLink counts KiB of user data over all links together, PCIe bytes.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from workshop_utils.hardware.rate import Rate
 
 ALL_LINKS = 0xFFFFFFFF
 KIB = 1024
@@ -32,11 +32,11 @@ COUNTERS = (
 WANTED = [(counter.number, counter.scope) for counter in COUNTERS]
 
 
-@dataclass
 class Traffic:
-    """The counters of one GPU at its last reading: field to value and the driver's clock in µs."""
+    """The counters of one GPU."""
 
-    last: dict[str, tuple[int, float]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._rates = {counter.field: Rate() for counter in COUNTERS}
 
     def rates(self, values: Any, ticks: float) -> tuple[dict[str, float | None], dict[str, int]]:
         """Return bytes a second by field, and the error code of each counter that the driver does not have.
@@ -50,11 +50,7 @@ class Traffic:
             if value.nvmlReturn:
                 missing[counter.field] = value.nvmlReturn
                 continue
-            count = getattr(value.value, UNION[value.valueType])
-            stamp = value.timestamp / MICROSECONDS if value.timestamp else ticks
-            before, then = self.last.get(counter.field, (count, stamp))
-            self.last[counter.field] = (count, stamp)
-            passed = stamp - then
-            known = passed > 0 and count >= before
-            found[counter.field] = (count - before) * counter.unit_bytes / passed if known else None
+            count = getattr(value.value, UNION[value.valueType]) * counter.unit_bytes
+            seconds = value.timestamp / MICROSECONDS if value.timestamp else ticks
+            found[counter.field] = self._rates[counter.field].add(count, seconds)
         return found, missing

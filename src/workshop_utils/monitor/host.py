@@ -11,6 +11,7 @@ from typing import Any
 from workshop_utils.hardware.reading import Reading
 from workshop_utils.monitor import limits, usage
 from workshop_utils.monitor.cgroup import Lineage, find_lineages
+from workshop_utils.monitor.host_traffic import HostTraffic
 
 MACHINE = "machine"
 # Limits change only when an administrator or a scheduler changes them; reading them takes a dozen files.
@@ -26,9 +27,11 @@ NOT_COUNTED = "nothing on this machine counts it for the job alone"
 class HostReading:
     """The host at one moment; the fields are the JSON keys of the stream. Percent run from 0 to 100.
 
-    ``cpu_percent`` is of the job's cores over the last second; ``memory_used_bytes`` is what the job holds
-    without reclaimable page cache (see ``usage.memory_bytes``), and for the machine everything that a new
-    program could not have (total - available). What cannot be known is None and named in ``not_reported``.
+    Disk and network are the machine's, without its loopback. ``job_ends_at`` is in seconds since 1970, None
+    outside of a job with a time limit. ``cpu_percent`` is of the job's cores over the last second.
+    ``memory_used_bytes`` is what the job holds without reclaimable page cache (see ``usage.memory_bytes``),
+    and for the machine everything that a new program could not have (total - available). What cannot be known
+    is None and named in ``not_reported``.
     """
 
     cpu_percent: float | None
@@ -41,6 +44,11 @@ class HostReading:
     memory_limit_source: str
     machine_memory_used_bytes: int
     machine_memory_total_bytes: int
+    disk_read_bytes_per_s: float | None = None
+    disk_write_bytes_per_s: float | None = None
+    network_receive_bytes_per_s: float | None = None
+    network_send_bytes_per_s: float | None = None
+    job_ends_at: float | None = None
     not_reported: dict[str, str] = field(default_factory=dict)
 
 
@@ -67,6 +75,7 @@ class Host:
         self._lineages: dict[str, Lineage] = {}
         self._cpu_limit: limits.Limit | None = None
         self._memory_limit: limits.Limit | None = None
+        self._traffic = HostTraffic()
 
     def read(self) -> Reading[HostReading]:
         """Read the host now. A missing psutil is a reason, not an exception."""
@@ -98,6 +107,8 @@ class Host:
                 memory_limit_source=MACHINE if ram is None else ram.source,
                 machine_memory_used_bytes=machine_used,
                 machine_memory_total_bytes=memory.total,
+                job_ends_at=limits.job_end(self._environment),
+                **self._traffic.read(psutil, now),
                 not_reported={**cpu_gap, **memory_gap},
             )
         )

@@ -156,5 +156,10 @@ def _slurm_cpu_limits(environment: Mapping[str, str]) -> Iterator[Limit]:
         yield Limit(cores, SLURM)
 
 
+def job_end(environment: Mapping[str, str]) -> float | None:
+    """Return when Slurm ends this job (``SLURM_JOB_END_TIME``, seconds since 1970); None without a limit."""
+    return _whole(environment.get("SLURM_JOB_END_TIME")) or None
+
+
 def _whole(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0

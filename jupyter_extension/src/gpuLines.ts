@@ -1,17 +1,10 @@
-import { element, setText } from './dom';
-import { bytesPerSecond, gib, joules, NOT_REPORTED, percent, whole } from './format';
+import type { ILine } from './details';
+import { gib, joules, NOT_REPORTED, percent, twoWays, whole } from './format';
 import type { IGpu } from './frames';
 
-/** One line of the details: a name, what it means, the field that would say why it is missing, and its text. */
-interface ILine {
-  name: string;
-  meaning: string;
-  field: string;
-  text: (gpu: IGpu) => string;
-}
-
 // https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
-const LINES: ILine[] = [
+/** All that a GPU's driver says beside utilisation and memory. */
+export const GPU_LINES: ILine<IGpu>[] = [
   {
     name: 'SMs busy',
     meaning: 'The share of the multiprocessors that worked; utilisation only says that some kernel ran.',
@@ -80,10 +73,6 @@ function withLimit(value: number | null, limit: number | null, unit: string): st
     : `${Math.round(value)} of ${whole(limit, unit)}`;
 }
 
-function twoWays(out: number | null, into: number | null): string {
-  return out === null && into === null ? NOT_REPORTED : `${bytesPerSecond(out)}, ${bytesPerSecond(into)}`;
-}
-
 function programs(gpu: IGpu): string {
   if (gpu.processes === null) {
     return NOT_REPORTED;
@@ -93,55 +82,4 @@ function programs(gpu: IGpu): string {
       `${pid} (${memoryBytes === null ? 'memory unknown' : `${gib(memoryBytes)} GiB`})`
   );
   return each.length === 0 ? 'none' : each.join(', ');
-}
-
-/** What else the driver says of a GPU: folded away until the reader asks, and drawn only while it is open. */
-export class GpuDetails {
-  readonly node: HTMLDetailsElement;
-  private readonly _throttled: HTMLElement;
-  private readonly _values: HTMLElement[] = [];
-  private _gpu: IGpu | null = null;
-
-  constructor(title: string) {
-    this.node = element('details', 'wm-details');
-    const summary = element('summary', 'wm-details-summary', 'More');
-    summary.setAttribute('aria-label', `More of ${title}`);
-    this._throttled = element('span', 'wm-throttled');
-    this._throttled.hidden = true;
-    summary.append(' ', this._throttled);
-    const list = element('dl', 'wm-details-list');
-    for (const line of LINES) {
-      const name = element('dt', 'wm-details-name', line.name);
-      name.title = line.meaning;
-      const value = element('dd', 'wm-details-value');
-      this._values.push(value);
-      list.append(name, value);
-    }
-    this.node.append(summary, list);
-    this.node.addEventListener('toggle', () => this._draw());
-  }
-
-  /** Show a moment of the GPU; null where there is none. */
-  show(gpu: IGpu | null): void {
-    this._gpu = gpu;
-    this.node.hidden = gpu === null;
-    const held = gpu?.throttleReasons ?? [];
-    this._throttled.hidden = held.length === 0;
-    setText(this._throttled, `held back: ${held.join(', ')}`);
-    this._draw();
-  }
-
-  private _draw(): void {
-    if (this._gpu === null || !this.node.open) {
-      return;
-    }
-    for (const [at, line] of LINES.entries()) {
-      const value = this._values[at];
-      if (value !== undefined) {
-        // A number stays with its unit where a narrow panel breaks the line.
-        setText(value, line.text(this._gpu).replaceAll(/(\d) (?=[^\s\d])/g, '$1\u00a0'));
-        value.title = this._gpu.notReported[line.field] ?? '';
-      }
-    }
-  }
 }
