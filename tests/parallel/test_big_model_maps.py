@@ -170,6 +170,15 @@ def test_a_peak_of_a_map_is_the_engines_for_the_same_stages() -> None:
     assert [peak.peak_bytes for peak in mine[:2]] == [each.peak_bytes for each in engine.per_gpu]
 
 
+def test_a_host_that_computes_holds_weights_and_cache() -> None:
+    devices = imagined_devices("none")
+    placement = accelerate_map("smollm2-135m", devices)
+    host, disk = device_peaks(find_architecture("smollm2-135m"), placement, devices, tokens=4096)
+    whole = estimate(find_architecture("smollm2-135m"), tokens=4096)
+    assert host.peak_bytes == whole.weights_bytes + whole.kv_cache_bytes
+    assert disk.peak_bytes == 0
+
+
 def test_offloaded_layers_have_their_cache_on_the_first_gpu() -> None:
     devices = imagined_devices("1 x A40", host_gib=200)
     fit = fitting_map("llama-3.1-70b", devices, tokens=4096)

@@ -7,12 +7,13 @@ runs: those that lie on the host or the disk run on the first GPU and have their
 from dataclasses import dataclass, replace
 
 from workshop_utils.memory.gpu_estimate import GpuEstimate
+from workshop_utils.memory.kv_cache import kv_cache_bytes
 from workshop_utils.memory.phases import replica_estimates
-from workshop_utils.memory.sharding import shards_of, without_copied_head
+from workshop_utils.memory.sharding import shards_of, whole_model, without_copied_head
 from workshop_utils.memory.term import Term
 from workshop_utils.memory.workload import NEW_TOKENS, Workload
 from workshop_utils.models.architecture import Architecture
-from workshop_utils.parallel.big_model.devices import DeviceSet, Key, PlacementDevice
+from workshop_utils.parallel.big_model.devices import HOST, DeviceSet, Key, PlacementDevice
 from workshop_utils.parallel.big_model.maps import Placement
 
 MAP_SOURCE = "the device map: parameters of its modules, a tied one once"
@@ -26,7 +27,7 @@ class DevicePeak:
     """What one device needs. ``estimate`` has a GPU's terms, None for the host and the disk.
 
     ``peak_bytes``: the tensors at the fullest moment; ``process_bytes``: with the allocator's reserve and the
-    CUDA context, as the driver shows it. On host and disk both are the weights that lie there.
+    CUDA context, as the driver shows it. On host and disk both are what lies there.
     """
 
     device: PlacementDevice
@@ -76,7 +77,12 @@ def device_peaks(  # noqa: PLR0913 - one keyword for each thing that a reader ca
         for number, key in enumerate(running):
             estimate = replica_estimates(shards, workload, devices.find(key).gpu)[number]
             found[key] = with_weights_of(estimate, placement, key)
-    return tuple(peak_of(device, found.get(device.key), placement) for device in devices.all)
+    # Without a GPU the host computes, and has the cache.
+    cache = kv_cache_bytes(whole_model(architecture), tokens, batch, dtype) if placement.main == HOST else 0
+    return tuple(
+        peak_of(device, found.get(device.key), placement, cache if device.key == HOST else 0)
+        for device in devices.all
+    )
 
 
 def runs_anything(placement: Placement, key: Key) -> bool:
@@ -103,9 +109,11 @@ def with_weights_of(estimate: GpuEstimate, placement: Placement, key: Key) -> Gp
     )
 
 
-def peak_of(device: PlacementDevice, estimate: GpuEstimate | None, placement: Placement) -> DevicePeak:
-    """Return one device's figures."""
+def peak_of(
+    device: PlacementDevice, estimate: GpuEstimate | None, placement: Placement, cache_bytes: int
+) -> DevicePeak:
+    """Return one device's figures; ``cache_bytes`` are those of a host that computes."""
     if estimate is None:
-        held = placement.bytes_by_device[device.key]
+        held = placement.bytes_by_device[device.key] + cache_bytes
         return DevicePeak(device, None, held, held)
     return DevicePeak(device, estimate, estimate.peak_bytes, estimate.process_bytes)
