@@ -39,6 +39,15 @@ export interface IGpuProcess {
   memoryBytes: number | null;
 }
 
+/** Whose a program is; both null where it cannot be seen from the server, `notebook` where it is no notebook's. */
+export interface IOwner {
+  command: string | null;
+  notebook: string | null;
+}
+
+/** Programs on GPUs by process number. */
+export type Owners = ReadonlyMap<number, IOwner>;
+
 /** CPU and memory of the job, and of the whole machine around it. */
 export interface IHost {
   cpuPercent: number | null;
@@ -78,6 +87,7 @@ export type Frame =
   | { kind: 'hello'; hz: number; historySeconds: number; note: string | null }
   | { kind: 'history'; samples: ISample[] }
   | { kind: 'sample'; sample: ISample }
+  | { kind: 'owners'; owners: Owners }
   | { kind: 'unknown' };
 
 /** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
@@ -152,6 +162,16 @@ function parseProcesses(value: unknown): IGpuProcess[] | null {
   return value
     .filter(isFields)
     .map(each => ({ pid: numberOrNull(each.pid) ?? 0, memoryBytes: numberOrNull(each.memory_bytes) }));
+}
+
+function parseOwners(value: unknown): Owners {
+  const owners = Array.isArray(value) ? value.filter(isFields) : [];
+  return new Map(
+    owners.map(owner => [
+      numberOrNull(owner.pid) ?? 0,
+      { command: textOrNull(owner.command), notebook: textOrNull(owner.notebook) }
+    ])
+  );
 }
 
 function parseHost(value: unknown): IHost {
@@ -232,6 +252,8 @@ export function parseFrame(text: string): Frame {
       };
     case 'history':
       return { kind: 'history', samples: Array.isArray(frame.samples) ? frame.samples.map(parseSample) : [] };
+    case 'owners':
+      return { kind: 'owners', owners: parseOwners(frame.owners) };
     case 'sample':
       return { kind: 'sample', sample: parseSample(frame) };
     default:

@@ -3,8 +3,8 @@ import type { IChartData } from './chart';
 import { Details } from './details';
 import { percent, share, usedOfTotal } from './format';
 import { gpuAt, type IRow } from './history';
-import type { IGpu } from './frames';
-import { GPU_LINES } from './gpuLines';
+import type { Owners } from './frames';
+import { GPU_LINES, type IGpuMoment } from './gpuLines';
 import type { IPalette } from './palette';
 
 // https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html
@@ -16,7 +16,9 @@ const MEMORY =
 
 /** Utilisation and memory of one GPU, and on demand all else that its driver says. */
 export class GpuCard extends Card {
-  private readonly _details: Details<IGpu>;
+  private readonly _details: Details<IGpuMoment>;
+  /** Whose the programs are, from the next drawing on. */
+  owners: Owners = new Map();
 
   constructor(
     private readonly _index: number,
@@ -39,7 +41,8 @@ export class GpuCard extends Card {
   protected override showMore(row: IRow): void {
     const gpu = gpuAt(row, this._index);
     const held = gpu?.throttleReasons?.join(', ') ?? '';
-    this._details.show(gpu?.fault === null ? gpu : null, held && `held back: ${held}`);
+    const moment = gpu?.fault === null ? { ...gpu, owners: this.owners } : null;
+    this._details.show(moment, held && `held back: ${held}`);
   }
 
   protected columns(rows: IRow[]): IChartData {

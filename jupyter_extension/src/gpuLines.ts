@@ -1,10 +1,16 @@
 import type { ILine } from './details';
 import { gib, joules, NOT_REPORTED, percent, twoWays, whole } from './format';
-import type { IGpu } from './frames';
+import type { IGpu, Owners } from './frames';
+import { sharesOf } from './shares';
 
 // https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
+/** A GPU, and whose the programs on it are. */
+export interface IGpuMoment extends IGpu {
+  owners: Owners;
+}
+
 /** All that a GPU's driver says beside utilisation and memory. */
-export const GPU_LINES: ILine<IGpu>[] = [
+export const GPU_LINES: ILine<IGpuMoment>[] = [
   {
     name: 'SMs busy',
     meaning: 'The share of the multiprocessors that worked; utilisation only says that some kernel ran.',
@@ -61,7 +67,8 @@ export const GPU_LINES: ILine<IGpu>[] = [
   },
   {
     name: 'Programs',
-    meaning: 'What computes on this GPU, by process number, with its memory.',
+    meaning:
+      'What computes on this GPU and its memory: a notebook by name with all that it started, else by number.',
     field: 'processes',
     text: gpu => programs(gpu)
   }
@@ -73,13 +80,13 @@ function withLimit(value: number | null, limit: number | null, unit: string): st
     : `${Math.round(value)} of ${whole(limit, unit)}`;
 }
 
-function programs(gpu: IGpu): string {
+function programs(gpu: IGpuMoment): string {
   if (gpu.processes === null) {
     return NOT_REPORTED;
   }
-  const each = gpu.processes.map(
-    ({ pid, memoryBytes }) =>
-      `${pid} (${memoryBytes === null ? 'memory unknown' : `${gib(memoryBytes)} GiB`})`
+  const each = sharesOf(gpu.processes, gpu.owners).map(
+    ({ name, memoryBytes }) =>
+      `${name}: ${memoryBytes === null ? 'memory unknown' : `${gib(memoryBytes)} GiB`}`
   );
   return each.length === 0 ? 'none' : each.join(', ');
 }

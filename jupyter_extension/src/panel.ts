@@ -2,7 +2,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { element, setText } from './dom';
-import type { Frame } from './frames';
+import type { Frame, Owners } from './frames';
 import { GpuCard } from './gpuCard';
 import { gpusSeen, History, type IRow } from './history';
 import { HostCard } from './hostCard';
@@ -25,6 +25,7 @@ export class MonitorPanel extends Widget {
   private readonly _gpuNotice = new Notice('wm-notice-gpus');
   private _palette: IPalette | null = null;
   private _frame = 0;
+  private _owners: Owners = new Map();
 
   constructor(settings: ServerConnection.ISettings) {
     super();
@@ -99,6 +100,8 @@ export class MonitorPanel extends Widget {
       this._serverNote.say(frame.note);
     } else if (frame.kind === 'history') {
       this._history.merge(frame.samples);
+    } else if (frame.kind === 'owners') {
+      this._owners = frame.owners;
     } else if (frame.kind === 'sample') {
       this._history.add(frame.sample);
     }
@@ -155,6 +158,7 @@ export class MonitorPanel extends Widget {
         this._gpuList.append(...seen.flatMap(each => this._gpuCards.get(each.index)?.node ?? []));
       }
       card.subtitle = gpu.name;
+      card.owners = this._owners;
       card.draw(rows, this._history.windowSeconds);
     }
   }

@@ -78,6 +78,16 @@ test('hello and history are read', () => {
   assert.equal(history.kind === 'history' && history.samples.length, 2);
 });
 
+test('owners are read by process number', () => {
+  const frame = parseFrame(
+    '{"version":1,"kind":"owners","owners":[{"pid":7,"command":"python3","notebook":"a.ipynb"},{"pid":8}]}'
+  );
+  assert.equal(frame.kind, 'owners');
+  const owners = (frame as Extract<typeof frame, { kind: 'owners' }>).owners;
+  assert.deepEqual(owners.get(7), { command: 'python3', notebook: 'a.ipynb' });
+  assert.deepEqual(owners.get(8), { command: null, notebook: null });
+});
+
 test('a kind that a newer server added is no error', () => {
   assert.deepEqual(parseFrame('{"version":1,"kind":"marks"}'), { kind: 'unknown' });
 });

@@ -7,6 +7,7 @@ from jupyter_server.extension.application import ExtensionApp
 
 from workshop_monitor.broadcast import Broadcast
 from workshop_monitor.handlers import SETTING, HistoryHandler, SnapshotHandler, StreamHandler
+from workshop_monitor.kernels import kernel_processes
 from workshop_utils.monitor.sampler import Sampler
 
 
@@ -17,7 +18,7 @@ class WorkshopMonitor(ExtensionApp):  # type: ignore[misc]
 
     def initialize_settings(self) -> None:
         """Make the sampler that all handlers of this server share."""
-        self.settings[SETTING] = Broadcast(Sampler())
+        self.settings[SETTING] = Broadcast(Sampler(), lambda: kernel_processes(self.settings))
 
     def initialize_handlers(self) -> None:
         """Register the routes; Jupyter puts the base URL before them."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from workshop_monitor.attribution import NOBODY, Attribution
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
@@ -26,9 +28,11 @@ class Broadcast:
     and holds up nobody.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, kernels: Callable[[], Awaitable[dict[int, str]]]) -> None:
         self.sampler = sampler
+        self.attribution = Attribution(kernels)
         self._clients: dict[Client, Subscription] = {}
+        self._told: dict[Client, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first: asyncio.Task[Sample | None] | None = None
 
@@ -48,6 +52,7 @@ class Broadcast:
 
     def leave(self, client: Client) -> None:
         """Send nothing more to the client; it may have left already."""
+        self._told.pop(client, None)
         subscription = self._clients.pop(client, None)
         if subscription is not None:
             subscription.close()
@@ -62,4 +67,13 @@ class Broadcast:
     def _flush(self) -> None:
         for client, subscription in list(self._clients.items()):
             if client.is_ready() and (sample := subscription.take()) is not None:
+                self.attribution.look(sample)
+                self._tell_owners(client)
                 client.send(sample.frame)
+
+    def _tell_owners(self, client: Client) -> None:
+        """Send whose the programs are before the sample that shows them, to a client that does not know."""
+        frame = self.attribution.frame
+        if self._told.get(client, NOBODY) != frame:
+            self._told[client] = frame
+            client.send(frame)

@@ -30,7 +30,7 @@ NO_SAMPLE = "No sample came within 5 s: the machine is overloaded, or the server
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
-    """``workshop-monitor/stream?hz=1``: ``hello``, ``history``, then a ``sample`` at the client's rate.
+    """``workshop-monitor/stream?hz=1``: ``hello``, ``history``, then ``sample`` at its rate, and ``owners``.
 
     Origin and token are checked before the upgrade, the origin by Jupyter's rule. What a client says is
     ignored; more than 4 KiB of it closes the socket.

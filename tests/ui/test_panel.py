@@ -73,13 +73,52 @@ def test_more_of_a_gpu_is_folded_away_and_told_on_demand(
     details.locator("summary").focus()
     panel.page.keyboard.press("Enter")
     expect(details.get_by_text("SMs busy")).to_be_visible()
-    for words in ("40 %", "of 700 W", "1980 MHz, 2619 MHz", "50.0 GB/s, 50.0 GB/s", "4321 (2.0 GiB)"):
+    for words in (
+        "40 %",
+        "of 700 W",
+        "1980 MHz, 2619 MHz",
+        "50.0 GB/s, 50.0 GB/s",
+        "unknown (4321): 2.0 GiB",
+    ):
         expect(details).to_contain_text(words)
     panel.page.screenshot(path=output / "panel-details.png")
     stub.set("gpus 2", "unsupported temperature")
     expect(details).to_contain_text("Temperaturenot reported")
     expect(details.locator("dd").nth(5)).to_have_attribute("title", "Not Supported")
     expect(details.get_by_text("held back")).to_be_hidden()
+    assert watched.our_complaints() == []
+
+
+# A kernel that has a library of CUDA's name in its memory, and a child that has it as well.
+KERNEL_CODE = """
+import mmap, os, subprocess, sys
+held = "with open('libcuda.so.1', 'rb') as f: m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)"
+open('libcuda.so.1', 'wb').write(b'x' * mmap.PAGESIZE)
+exec(held)
+child = subprocess.Popen([sys.executable, '-c', 'import mmap, time\\n' + held + '\\ntime.sleep(600)'])
+print(os.getpid(), child.pid)
+"""
+RUN_IN_A_KERNEL = """async code => {
+  const session = await window.jupyterapp.serviceManager.sessions.startNew({
+    path: 'my <b>plan.ipynb', type: 'notebook', name: 'plan', kernel: { name: 'python3' } });
+  const future = session.kernel.requestExecute({ code });
+  let said = '';
+  future.onIOPub = message => { said += message.content.text ?? ''; };
+  await future.done;
+  return said;
+}"""
+
+
+def test_memory_is_attributed_to_a_notebook_by_name(
+    watched: Watched, start_lab: Callable[..., Lab], stub: Stub, output: Path
+) -> None:
+    panel = open_panel(watched, start_lab())
+    kernel, child = panel.page.evaluate(RUN_IN_A_KERNEL, KERNEL_CODE).split()
+    stub.set("gpus 2", f"process {kernel}", f"process {child}", "process 1", f"process_bytes {3 * 2**30}")
+    details = panel.gpu(0).node.locator("details")
+    details.locator("summary").click()
+    expect(details).to_contain_text("my <b>plan.ipynb: 6.0 GiB, unknown (1): 3.0 GiB", timeout=20_000)
+    panel.page.screenshot(path=output / "panel-notebook.png")
     assert watched.our_complaints() == []
 
 

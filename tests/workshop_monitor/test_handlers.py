@@ -8,9 +8,12 @@ import time
 
 import pytest
 from tornado.httpclient import HTTPClientError
+from workshop_monitor import attribution
 from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, PING_SECONDS, SETTING
+from workshop_monitor.kernels import kernel_processes
 
-from workshop_utils.hardware.reading import GpuReading, Reading
+from workshop_utils.hardware.reading import GpuProcess, GpuReading, Reading
+from workshop_utils.monitor.owners import Owner
 from workshop_utils.monitor.sampler import Sampler
 
 BASE_URL = "/node/host1/8888/"
@@ -20,10 +23,14 @@ class Gpus:
     """One GPU that is as busy as it was read often."""
 
     reads = 0
+    processes = None
 
     def read(self):
         self.reads += 1
-        return Reading.of((GpuReading(0, "GPU-1", "NVIDIA H200", utilization_percent=self.reads % 101),))
+        busy, running = self.reads % 101, self.processes
+        return Reading.of(
+            (GpuReading(0, "GPU-1", "NVIDIA H200", utilization_percent=busy, processes=running),)
+        )
 
     def close(self):
         pass
@@ -116,6 +123,45 @@ async def test_stream_greets_catches_up_and_samples_at_the_rate(connect, broadca
     assert 0.8 < samples[-1]["time"] - samples[0]["time"] < 3.0  # nine tenths on an idle machine
     assert samples[0]["host"] == {"status": "unavailable", "error": "no psutil here.", "data": None}
     socket.close()
+
+
+async def test_owners_of_programs_come_before_the_sample_that_follows(connect, broadcast, monkeypatch):
+    found = (Owner(77, "python3", "07.ipynb"), Owner(78, None, None))
+    monkeypatch.setattr(attribution, "owners_of", lambda pids, kernels: found if pids else ())
+    gpus = Gpus()
+    gpus.processes = [GpuProcess(77, 5000), GpuProcess(78, None)]
+    broadcast.sampler.stop()
+    broadcast.sampler = Sampler(gpus, Host())
+    socket = await connect(params={"hz": "10"})
+    frames = await read_frames(socket, 12)
+    (owners,) = [frame for frame in frames if frame["kind"] == "owners"]  # once, as nothing changed
+    assert owners == {
+        "version": 1,
+        "kind": "owners",
+        "owners": [
+            {"pid": 77, "command": "python3", "notebook": "07.ipynb"},
+            {"pid": 78, "command": None, "notebook": None},
+        ],
+    }
+    second = await connect(params={"hz": "10"})
+    assert "owners" in {frame["kind"] for frame in await read_frames(second, 6)}
+    gpus.processes = []
+    frames = await read_frames(socket, 12)
+    assert [frame["owners"] for frame in frames if frame["kind"] == "owners"] == [[]]
+    for each in (socket, second):
+        each.close()
+
+
+async def test_kernels_are_known_by_their_notebooks(jp_serverapp, jp_fetch, jp_root_dir):
+    body = {"path": "lab/05 stages.ipynb", "type": "notebook", "name": "", "kernel": {"name": "python3"}}
+    answer = await jp_fetch("api", "sessions", method="POST", body=json.dumps(body))
+    session = json.loads(answer.body)
+    found = await kernel_processes(jp_serverapp.web_app.settings)
+    await jp_fetch("api", "sessions", session["id"], method="DELETE")
+    ((pid, name),) = found.items()
+    assert name == "05 stages.ipynb"
+    assert pid > 1
+    assert await kernel_processes({}) == {}
 
 
 async def test_default_rate_is_one_a_second(connect):
