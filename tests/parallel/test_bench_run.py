@@ -71,7 +71,9 @@ def test_replicas_share_one_queue_of_prompts() -> None:
 
 
 @pytest.mark.usefixtures("small_model")
-@pytest.mark.parametrize(("split", "layout"), [("--tp", "DP 2 × PP 1 × TP 2"), ("--pp", "DP 2 × PP 2 × TP 1")])
+@pytest.mark.parametrize(
+    ("split", "layout"), [("--tp", "DP 2 × PP 1 × TP 2"), ("--pp", "DP 2 × PP 2 × TP 1")]
+)
 def test_a_replica_may_itself_be_split(split: str, layout: str) -> None:
     words = ["--ranks", "4", split, "2", "--kv-heads", "4", "--batch", "2", "--repeats", "2"]
     found = figures("--strategy", "data", *SMALL, *words)

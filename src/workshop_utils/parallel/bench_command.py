@@ -9,6 +9,10 @@ PROGRAMMES = {
         "workshop_utils.parallel.bench_run_command",
         "a model split by a strategy: times, memory, and whether it says the same",
     ),
+    "accelerate": (
+        "workshop_utils.parallel.big_model.bench_accelerate_command",
+        "a model on several of Accelerate's device maps: times and memory, predicted beside measured",
+    ),
     "memory": (
         "workshop_utils.measure.bench_memory_command",
         "GPU memory of generate() on shape twins, predicted beside measured",

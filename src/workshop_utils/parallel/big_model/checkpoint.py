@@ -1,4 +1,4 @@
-"""A checkpoint in safetensors, whole or in shards: is all of it there, before any of it is loaded?"""
+"""Is all of a checkpoint in safetensors there, whole or in shards, before any of it is loaded."""
 
 import json
 from collections.abc import Mapping

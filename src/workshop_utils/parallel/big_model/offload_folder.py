@@ -1,16 +1,16 @@
 """The folder for layers that lie on the disk: room for them, nobody else's files, nothing left of a dead run.
 
 Accelerate keeps one ``NAME.dat`` a tensor there and an ``index.json``. A folder that already has an
-``index.json`` is believed: ``dispatch_model`` (accelerate 1.15, big_modeling.py) then writes nothing and reads
-whatever weights lie there. So a marker of ours, written before anything else, says who uses the folder and
-which files are his; only such files are ever deleted.
+``index.json`` is believed: ``dispatch_model`` (accelerate 1.15, big_modeling.py) then writes nothing and
+reads whatever weights lie there. So a marker of ours, written before anything else, says which process uses
+the folder and which files are its own; only such files are ever deleted.
 """
 
 import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,15 @@ def clear_offload_folder(folder: Path) -> None:
             folder.rmdir()
 
 
+def clear_if_dead(folder: Path) -> None:
+    """Clear the folder of a process that has ended, killed perhaps; leave that of any other one alone."""
+    with contextlib.suppress(WorkshopError):
+        marker = read_marker(folder)
+        if marker is not None:
+            refuse_living(folder, marker)
+            clear_offload_folder(folder)
+
+
 def read_marker(folder: Path) -> dict[str, Any] | None:
     """Return what our marker says, None where there is none; WorkshopError for one that cannot be read."""
     file = folder / MARKER
@@ -107,6 +116,27 @@ def refuse_living(folder: Path, marker: dict[str, Any]) -> None:
                 f"the offload folder {folder} is in use by process {marker['pid']}; wait for it, end it, or "
                 f"{ANOTHER}."
             )
+
+
+def write_tensor(folder: Path, name: str, tensor: Any) -> dict[str, Any]:
+    """Write one tensor in Accelerate's format and return its row of the index.
+
+    Its own ``offload_weight`` writes through a memory map: on a full disk the process is not told but killed
+    (SIGBUS). This raises OSError.
+    """
+    import torch
+
+    plain = tensor.detach().contiguous().cpu()
+    half = plain.dtype == torch.bfloat16  # which numpy does not have
+    array = (plain.view(torch.int16) if half else plain).numpy()
+    (folder / f"{name}.dat").write_bytes(array.reshape(-1).data)
+    return {"dtype": "bfloat16" if half else str(array.dtype), "shape": list(array.shape)}
+
+
+def save_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write Accelerate's index of a folder that is ours; without entries there is nothing to write."""
+    if entries and read_marker(folder) is not None:
+        (folder / INDEX).write_text(json.dumps(entries, indent=2), encoding="utf-8")
 
 
 def is_offload_file(name: str) -> bool:
