@@ -179,6 +179,15 @@ def test_a_host_that_computes_holds_weights_and_cache() -> None:
     assert disk.peak_bytes == 0
 
 
+def test_a_tied_embedding_that_is_offloaded_moves_twice_a_token() -> None:
+    skeleton = tied_skeleton("smollm2-135m", "bfloat16")
+    found = placement_of(skeleton, {"": DISK}, imagined_devices("none"))
+    whole = estimate(find_architecture("smollm2-135m"), tokens=1).weights_bytes
+    assert found.bytes_by_device[DISK] == whole
+    assert found.moved_by_device[DISK] == whole + 49152 * 576 * 2
+    assert found.largest_moved_bytes == 49152 * 576 * 2
+
+
 def test_offloaded_layers_have_their_cache_on_the_first_gpu() -> None:
     devices = imagined_devices("1 x A40", host_gib=200)
     fit = fitting_map("llama-3.1-70b", devices, tokens=4096)

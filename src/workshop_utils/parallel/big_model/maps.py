@@ -31,7 +31,8 @@ class Placement:
     """Which device holds which part of a model, in bytes of weights; keys as in a ``device_map``.
 
     ``layers``: the home of each decoder layer in order. ``head``: the home of the output head. ``main`` runs
-    what lies on the host or the disk, one module at a time: ``largest_moved_bytes`` is the largest of them.
+    what lies on the host or the disk, one module at a time, of which ``largest_moved_bytes`` is the largest;
+    ``moved_by_device`` is what is copied for a token, a tied tensor for the embedding and again for the head.
     """
 
     modules: Mapping[str, Key]
@@ -40,6 +41,7 @@ class Placement:
     head: Key
     main: Key
     bytes_by_device: Mapping[Key, int]
+    moved_by_device: Mapping[Key, int]
     largest_moved_bytes: int
 
     @property
@@ -49,7 +51,7 @@ class Placement:
 
     @property
     def offloaded_bytes(self) -> int:
-        """What is copied to the main device for every token."""
+        """What lies elsewhere than where it runs."""
         away = {HOST, DISK} - {self.main}
         return sum(size for key, size in self.bytes_by_device.items() if key in away)
 
@@ -217,11 +219,11 @@ def placement_of(skeleton: Any, modules: Mapping[str, Key], devices: DeviceSet) 
     embedding = home_of(names[id(skeleton.get_input_embeddings())], modules)
     head = skeleton.get_output_embeddings()
     main = devices.main.key
-    moved = [
-        sum(parameter.nbytes for _, parameter in own)
-        for name, own in modules_with_parameters(skeleton)
-        if home_of(name, modules) in {HOST, DISK} - {main}
-    ]
+    moved: dict[Key, list[int]] = {HOST: [], DISK: []}
+    for name, size in modules_with_parameters(skeleton):
+        home = home_of(name, modules)
+        if home in moved and home != main:
+            moved[home].append(size)
     return Placement(
         modules=dict(modules),
         layers=tuple(home_of(f"{path}.{number}", modules) for number in range(len(layers))),
@@ -229,16 +231,17 @@ def placement_of(skeleton: Any, modules: Mapping[str, Key], devices: DeviceSet) 
         head=embedding if head is None else home_of(names[id(head)], modules),
         main=main,
         bytes_by_device={device.key: sizes[device.key] for device in devices.all},
-        largest_moved_bytes=max(moved, default=0),
+        moved_by_device={home: sum(sizes) for home, sizes in moved.items()},
+        largest_moved_bytes=max([*moved[HOST], *moved[DISK]], default=0),
     )
 
 
-def modules_with_parameters(skeleton: Any) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """Yield the modules that hold parameters themselves: Accelerate's hooks move these one by one."""
+def modules_with_parameters(skeleton: Any) -> Iterator[tuple[str, int]]:
+    """Yield the modules that hold parameters themselves, with their bytes: hooks move these one by one."""
     for name, module in skeleton.named_modules():
-        own = list(module.named_parameters(recurse=False))
-        if own:
-            yield name, own
+        size = sum(parameter.nbytes for parameter in module.parameters(recurse=False))
+        if size:
+            yield name, size
 
 
 def home_of(name: str, modules: Mapping[str, Key]) -> Key:

@@ -80,8 +80,8 @@ def expected_tpot(  # noqa: PLR0913 - one keyword for each thing that a reader c
             hook = speeds()["hook_ms"]
             added = hook["value"] * len(placement.layers)
             parts.append(part("Accelerate's hooks", added, hook | certainty_on(devices)))
-        parts.append(timed("copies from host memory", placement.bytes_by_device[HOST], "host_gb_per_s"))
-    parts.append(timed("reading from the disk", placement.bytes_by_device[DISK], "disk_gb_per_s"))
+        parts.append(timed("copies from host memory", placement.moved_by_device[HOST], "host_gb_per_s"))
+    parts.append(timed("reading from the disk", placement.moved_by_device[DISK], "disk_gb_per_s"))
     return ExpectedTpot(tuple(each for each in parts if each.ms > 0))
 
 
