@@ -10,13 +10,13 @@ from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.strategies_table import strategies_table
 from workshop_utils.lessons.tensor_parallel import (
     RANKS,
-    device_for,
     h100_table,
     partner,
     ranks_table,
     sent_table,
     two_gpus_figure,
 )
+from workshop_utils.lessons.tier import device_of_ranks
 from workshop_utils.lessons.two_h100 import load_runs, note_of, one, select
 from workshop_utils.measure.measurement import Measurement
 from workshop_utils.parallel.bench_case import BenchCase
@@ -73,9 +73,9 @@ def test_ranks_run_on_gpus_only_where_each_has_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert device_for(RANKS) == "cpu"
+    assert device_of_ranks(RANKS) == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_for(RANKS) == "cuda"
+    assert device_of_ranks(RANKS) == "cuda"
 
 
 def test_every_recorded_run_on_two_gpus_has_its_partner_and_one_line() -> None:

@@ -19,15 +19,11 @@ from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.advice import CHOICES, advise
 from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet, imagined_devices
 from workshop_utils.parallel.big_model.fitting import Fit, fitting_map
-from workshop_utils.parallel.big_model.maps import (
-    MAP_KINDS,
-    accelerate_map,
-    default_limits,
-    placement_of,
-    tied_skeleton,
-)
+from workshop_utils.parallel.big_model.maps import MAP_KINDS, accelerate_map, default_limits
+from workshop_utils.parallel.big_model.module_sizes import tied_skeleton
 from workshop_utils.parallel.big_model.out_of_memory import explained_out_of_memory
 from workshop_utils.parallel.big_model.peaks import device_peaks, workload_of
+from workshop_utils.parallel.big_model.placement import placement_of
 from workshop_utils.parallel.big_model.speed import expected_tpot, speeds
 from workshop_utils.units import GB, GIB
 

@@ -10,9 +10,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from workshop_utils.lessons.replicas import device_of_ranks
 from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.table import Table
+from workshop_utils.lessons.tier import device_of_ranks
 
 TIMEOUT_SECONDS = 180
 SAYS = "process "

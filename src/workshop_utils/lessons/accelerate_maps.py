@@ -11,7 +11,8 @@ from workshop_utils.measure.shape_twin import twin_config
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key, imagined_devices
-from workshop_utils.parallel.big_model.maps import MAP_KINDS, Placement, accelerate_map, home_of
+from workshop_utils.parallel.big_model.maps import MAP_KINDS, accelerate_map
+from workshop_utils.parallel.big_model.placement import Placement, home_of
 from workshop_utils.units import GB, format_gb
 
 LAYER = re.compile(r"\.layers\.(\d+)(\..+)?$")

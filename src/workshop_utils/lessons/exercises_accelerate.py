@@ -6,7 +6,8 @@ from workshop_utils.lessons.number_checks import NumberExercise, Slip
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters, layer_pieces
 from workshop_utils.parallel.big_model.devices import HOST, Key, imagined_devices
-from workshop_utils.parallel.big_model.maps import Placement, accelerate_map
+from workshop_utils.parallel.big_model.maps import accelerate_map
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import GB, GIB
 
 MODEL, GPU, MAX_GB, HOST_GB, LINK_GB_PER_S = "llama-3.1-70b", "1 x H100-80GB", 70, 200, 25

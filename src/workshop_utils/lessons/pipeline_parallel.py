@@ -8,9 +8,10 @@ from typing import Any
 from workshop_utils.errors import WorkshopError
 from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.timeline import Schedule, Turn, timeline_figure
-from workshop_utils.lessons.replicas import device_of_ranks, hardware_here
+from workshop_utils.lessons.replicas import hardware_here
 from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.table import Table
+from workshop_utils.lessons.tier import device_of_ranks
 from workshop_utils.lessons.two_h100 import TTFT_MS, note_of, one, select
 from workshop_utils.measure.measurement import Measurement
 from workshop_utils.memory.estimate import estimate

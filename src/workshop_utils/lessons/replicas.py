@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from workshop_utils.lessons.replica_model import NEW_TOKENS
 from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.small_model_run import QUESTIONS
-from workshop_utils.lessons.tier import find_tier
+from workshop_utils.lessons.tier import device_of_ranks
 from workshop_utils.measure.provenance import cpu_name, hardware_name
 from workshop_utils.parallel.bench_result import replica_environment
 from workshop_utils.parallel.data import Answered, answer_all
@@ -48,11 +48,6 @@ class ReplicasRun:
     def tokens_per_s(self) -> float:
         """New tokens a second of all replicas together, prefill included, loading left out."""
         return len(self.answered.answers) * NEW_TOKENS / self.answered.seconds
-
-
-def device_of_ranks() -> str:
-    """Return ``cuda`` where two ranks find a GPU each, else ``cpu``: two models on one GPU share it."""
-    return "cuda" if find_tier().name == "multi_gpu" else "cpu"
 
 
 def chat_prompts(tokenizer: Any, questions: Sequence[str]) -> list[list[int]]:

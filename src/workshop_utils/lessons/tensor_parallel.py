@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.speed_bars import Speed, speed_bars
 from workshop_utils.lessons.table import Table
+from workshop_utils.lessons.tier import device_of_ranks
 from workshop_utils.lessons.two_h100 import TOKENS_PER_S, TTFT_MS, note_of, short_runs
 from workshop_utils.measure.measurement import Measurement
 from workshop_utils.parallel.bench_case import BenchCase
@@ -19,19 +20,12 @@ TIMEOUT_SECONDS = 540.0
 WAYS = {"tensor": "TP 2", "layers": "layers split", "data": "two replicas"}
 
 
-def device_for(ranks: int) -> str:
-    """Return ``cuda`` where every rank gets a GPU of its own, else ``cpu``."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() and torch.cuda.device_count() >= ranks else "cpu"
-
-
 def run_small_model(ranks: int) -> RunFigures:
     """Run SmolLM2, padded to 4 KV heads, tensor parallel on so many ranks, and check it.
 
     One rank and two run on the same kind of device, so that they can be compared.
     """
-    device = device_for(RANKS)
+    device = device_of_ranks(RANKS)
     case = BenchCase(
         strategy="tensor",
         model=model_with_weights(SMALL_MODEL, twin=False),

@@ -35,6 +35,13 @@ def find_tier() -> Tier:
     return Tier("multi_gpu", f"You have {count} GPUs, the first a {gpu}. Every step runs here.")
 
 
+def device_of_ranks(ranks: int = 2) -> str:
+    """Return ``cuda`` where every rank finds a GPU of its own, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and torch.cuda.device_count() >= ranks else "cpu"
+
+
 def _why_no_gpu() -> str:
     machine = find_machine()
     if machine.no_gpu_reason is None:  # the driver shows a GPU that torch cannot use

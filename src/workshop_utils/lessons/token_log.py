@@ -15,7 +15,7 @@ from typing import Any
 from workshop_utils.measure.provenance import cpu_name, hardware_name
 from workshop_utils.measure.stages import decoder_layers
 from workshop_utils.parallel.big_model.devices import Key
-from workshop_utils.parallel.big_model.maps import home_of
+from workshop_utils.parallel.big_model.placement import home_of
 
 
 @dataclass

@@ -8,13 +8,8 @@ from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.devices import DeviceSet, Key, PlacementDevice
 from workshop_utils.parallel.big_model.fitting import Fit, fitting_map
-from workshop_utils.parallel.big_model.maps import (
-    MAP_KINDS,
-    ModuleSizes,
-    accelerate_map,
-    default_limits,
-    module_sizes,
-)
+from workshop_utils.parallel.big_model.maps import MAP_KINDS, accelerate_map, default_limits
+from workshop_utils.parallel.big_model.module_sizes import ModuleSizes, module_sizes
 from workshop_utils.parallel.big_model.peaks import DevicePeak, device_peaks
 from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot
 from workshop_utils.widgets.style import KINDS

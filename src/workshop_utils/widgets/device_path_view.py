@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from workshop_utils.parallel.big_model.devices import HOST, Key
-from workshop_utils.parallel.big_model.maps import Placement
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import format_gib
 from workshop_utils.widgets.device_map_explorer_result import Explored, parts_words
 from workshop_utils.widgets.style import box_html

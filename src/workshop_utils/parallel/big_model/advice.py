@@ -14,7 +14,7 @@ from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.devices import DISK, DeviceSet
 from workshop_utils.parallel.big_model.fitting import Fit, fitting_map
-from workshop_utils.parallel.big_model.maps import module_sizes
+from workshop_utils.parallel.big_model.module_sizes import module_sizes
 from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot, speeds
 from workshop_utils.units import GB, format_gb
 

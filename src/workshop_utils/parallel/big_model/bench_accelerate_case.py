@@ -10,7 +10,9 @@ from workshop_utils.memory.workload import NEW_TOKENS
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet, Key, PlacementDevice
 from workshop_utils.parallel.big_model.fitting import fitting_map, limits_for
-from workshop_utils.parallel.big_model.maps import Placement, accelerate_map, module_sizes
+from workshop_utils.parallel.big_model.maps import accelerate_map
+from workshop_utils.parallel.big_model.module_sizes import module_sizes
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import GIB, format_gib
 
 ONE, SPLIT, FIT = "one", "split", "fit"

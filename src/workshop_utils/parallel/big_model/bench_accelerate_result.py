@@ -12,9 +12,9 @@ from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_result import RankFailedError
 from workshop_utils.parallel.big_model.bench_accelerate_case import AccelerateCase
 from workshop_utils.parallel.big_model.devices import DeviceSet, Key
-from workshop_utils.parallel.big_model.maps import Placement
 from workshop_utils.parallel.big_model.offload_folder import clear_if_dead
 from workshop_utils.parallel.big_model.peaks import DevicePeak, device_peaks
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot
 from workshop_utils.parallel.launch.launcher import launch
 

@@ -10,8 +10,8 @@ from workshop_utils.measure.shape_twin import build_skeleton, reserve_at_once
 from workshop_utils.measure.stages import beside, decoder_layers
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key
 from workshop_utils.parallel.big_model.load import main_device, offloading, tied_names
-from workshop_utils.parallel.big_model.maps import home_of
 from workshop_utils.parallel.big_model.offload_folder import save_index, write_tensor
+from workshop_utils.parallel.big_model.placement import home_of
 
 
 def dispatch_twin(

@@ -17,8 +17,10 @@ from workshop_utils.memory.workload import Workload
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.devices import HOST, DeviceSet, Key, PlacementDevice
-from workshop_utils.parallel.big_model.maps import Placement, accelerate_map, module_sizes
+from workshop_utils.parallel.big_model.maps import accelerate_map
+from workshop_utils.parallel.big_model.module_sizes import module_sizes
 from workshop_utils.parallel.big_model.peaks import DevicePeak, device_peaks, workload_of
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import format_gib
 
 # Steps in which the room is halved that the fullest GPU keeps: to a thousandth of its memory.

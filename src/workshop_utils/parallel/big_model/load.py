@@ -9,12 +9,12 @@ from typing import Any
 from workshop_utils.errors import WorkshopError
 from workshop_utils.parallel.big_model.checkpoint import Checkpoint, read_checkpoint
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key
-from workshop_utils.parallel.big_model.maps import home_of
 from workshop_utils.parallel.big_model.offload_folder import (
     clear_offload_folder,
     save_index,
     take_offload_folder,
 )
+from workshop_utils.parallel.big_model.placement import home_of
 
 
 def load_checkpoint(

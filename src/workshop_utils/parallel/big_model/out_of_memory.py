@@ -8,8 +8,8 @@ from workshop_utils.memory.logs.cuda_oom import read_cuda_oom
 from workshop_utils.memory.logs.facts import CudaOom
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.devices import DeviceSet
-from workshop_utils.parallel.big_model.maps import Placement
 from workshop_utils.parallel.big_model.peaks import DevicePeak, device_peaks
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import format_gib
 
 

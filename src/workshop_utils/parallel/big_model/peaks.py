@@ -14,7 +14,7 @@ from workshop_utils.memory.term import Term
 from workshop_utils.memory.workload import NEW_TOKENS, Workload
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.parallel.big_model.devices import HOST, DeviceSet, Key, PlacementDevice
-from workshop_utils.parallel.big_model.maps import Placement
+from workshop_utils.parallel.big_model.placement import Placement
 
 MAP_SOURCE = "the device map: parameters of its modules, a tied one once"
 MOVED_SOURCE = (

@@ -14,7 +14,8 @@ from workshop_utils.memory.kv_cache import kv_cache_bytes
 from workshop_utils.memory.sharding import whole_model
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet
-from workshop_utils.parallel.big_model.maps import Placement, module_sizes
+from workshop_utils.parallel.big_model.module_sizes import module_sizes
+from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import GB
 
 MEASURED_GPU = "H100-80GB"
