@@ -32,6 +32,24 @@ def test_bytes_sent_over_tcp_are_counted_to_the_byte() -> None:
 
 
 @LINUX
+def test_bytes_that_wait_for_a_slow_receiver_count() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0],  # which never reads
+    ):
+        client.setblocking(False)
+        before, written = bytes_sent_over_tcp(), 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                written += client.send(b"x" * 65_536)
+        after = bytes_sent_over_tcp()
+    assert before is not None
+    assert after is not None
+    assert after - before == written
+
+
+@LINUX
 def test_looking_closes_no_socket() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         bytes_sent_over_tcp()

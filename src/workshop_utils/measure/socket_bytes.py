@@ -1,4 +1,4 @@
-"""What this process has sent over TCP, as the system counts it: how gloo's ranks talk."""
+"""What this process has handed to TCP, as the system counts it: how gloo's ranks talk."""
 
 import os
 import socket
@@ -7,24 +7,26 @@ import struct
 from pathlib import Path
 
 DESCRIPTORS = Path("/proc/self/fd")
-# tcpi_bytes_sent in Linux's struct tcp_info (include/uapi/linux/tcp.h), there since Linux 4.19.
-OFFSET, LENGTH = 200, 208
+# Linux's struct tcp_info (include/uapi/linux/tcp.h); bytes sent and sent again are there since Linux 4.19.
+NOT_YET_SENT, SENT_AND_AGAIN, LENGTH = 144, 200, 216
 
 
 def bytes_sent_over_tcp() -> int | None:
-    """Return the bytes sent by all open TCP sockets of this process; None where the system does not count.
+    """Return the bytes written to all open TCP sockets of this process; None where the system does not count.
+
+    What waits for a slow receiver in a socket's buffer counts, what was lost and sent again counts once.
 
     A socket that was closed counts no more: take the difference over a span in which none is.
     """
     if not hasattr(socket, "TCP_INFO") or not DESCRIPTORS.is_dir():
         return None
-    counts = [_sent_by(int(entry.name)) for entry in DESCRIPTORS.iterdir()]
+    counts = [_written_to(int(entry.name)) for entry in DESCRIPTORS.iterdir()]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
-def _sent_by(descriptor: int) -> int | None:
-    """Return what one descriptor has sent; None for what is no TCP socket, or is closed by now."""
+def _written_to(descriptor: int) -> int | None:
+    """Return what was written to one descriptor; None for what is no TCP socket, or is closed by now."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None
@@ -34,4 +36,8 @@ def _sent_by(descriptor: int) -> int | None:
             info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LENGTH)
     except OSError:
         return None
-    return int(struct.unpack_from("=Q", info, OFFSET)[0]) if len(info) >= LENGTH else None
+    if len(info) < LENGTH:
+        return None
+    (waiting,) = struct.unpack_from("=I", info, NOT_YET_SENT)
+    sent, again = struct.unpack_from("=QQ", info, SENT_AND_AGAIN)
+    return int(sent - again + waiting)
