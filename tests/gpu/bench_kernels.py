@@ -25,7 +25,6 @@ from measuring import copy_gb_per_s, median_seconds
 from workshop_utils.parallel.kernels.decode_attention import decode_attention, workspace_for
 from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
 from workshop_utils.parallel.kernels.matvec import Blocks, blocks_for, matvec
-from workshop_utils.parallel.kernels.overlap import overlap_supported
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
 
 sys.path.append(str(Path(__file__).parents[1] / "parallel" / "kernels"))
@@ -37,11 +36,6 @@ DEVICE = torch.device("cuda")
 SIZES = {"Llama 3.1 8B": (4096, 14336, 128256), "Mistral Small 24B": (5120, 32768, 131072)}
 HEADS, KV_HEADS, HEAD_DIM, LAYERS, TOKENS = 32, 8, 128, 32, 4096
 VECTORS = [Blocks(r, 256 * w, w) for r, w in ((4, 4), (8, 4), (16, 4), (4, 8), (8, 8), (8, 2))]
-MATRIX = [
-    Blocks(*sizes, tensor_cores=True)
-    for sizes in ((16, 256, 4, 4), (32, 256, 4, 4), (32, 128, 4, 5), (64, 128, 4, 4), (64, 256, 8, 3))
-]
-GRIDS = {1: VECTORS, 8: VECTORS[:1] + MATRIX, 4: VECTORS[:2] + MATRIX[:2] + MATRIX[3:4]}
 
 
 class Shape(NamedTuple):
@@ -55,9 +49,9 @@ class Shape(NamedTuple):
         size = self.rows * self.columns
         return list(pool[: pool.numel() // size * size].view(-1, self.rows, self.columns)[:64])
 
-    def launch(self, x: torch.Tensor, weight: torch.Tensor, blocks: Blocks, overlap: bool) -> torch.Tensor:
+    def launch(self, x: torch.Tensor, weight: torch.Tensor, blocks: Blocks) -> torch.Tensor:
         kernel = gated_matvec if self.name == "gate_up" else matvec
-        return kernel(x, weight, norm=x[0], blocks=blocks, overlap=overlap)
+        return kernel(x, weight, norm=x[0], blocks=blocks)
 
 
 def shapes() -> list[Shape]:
@@ -72,7 +66,7 @@ def shapes() -> list[Shape]:
             Shape(name, "down", hidden, mlp // ranks),
             Shape(name, "head", vocabulary // ranks, hidden),
         ]
-    return found + [shape._replace(batch=batch) for batch in (8, 4) for shape in found[:5]]
+    return found + [shape._replace(batch=batch) for batch in (2, 4) for shape in found[:5]]
 
 
 def seconds_each(launch: Callable[[int], object], count: int) -> float:
@@ -84,13 +78,13 @@ def seconds_each(launch: Callable[[int], object], count: int) -> float:
     return median_seconds(graph.replay, DEVICE) / count
 
 
-def compile_one(job: tuple[Shape, Blocks], overlap: bool) -> None:
+def compile_one(job: tuple[Shape, Blocks]) -> None:
     """One compilation serves all weights of a width, so a few rows will do."""
     shape, blocks = job
-    shape.launch(drawn(shape.batch, shape.columns), drawn(1024, shape.columns), blocks, overlap)
+    shape.launch(drawn(shape.batch, shape.columns), drawn(1024, shape.columns), blocks)
 
 
-def best_of(shape: Shape, pool: torch.Tensor, overlap: bool, ceiling: float) -> dict[str, Any]:
+def best_of(shape: Shape, pool: torch.Tensor, ceiling: float) -> dict[str, Any]:
     """Time the grid and torch's bare product; print and return the winner."""
     x, weights, size = drawn(shape.batch, shape.columns), shape.weights(pool), 2 * shape.rows * shape.columns
     count = max(len(weights), min(200, int(2.5e6 * ceiling / size)))
@@ -98,10 +92,10 @@ def best_of(shape: Shape, pool: torch.Tensor, overlap: bool, ceiling: float) -> 
     def speed(launch: Callable[[torch.Tensor], object]) -> float:
         return size / seconds_each(lambda index: launch(weights[index % len(weights)]), count) / 1e9
 
-    grid = dict.fromkeys((blocks_for(shape.rows, shape.columns, shape.batch), *GRIDS[shape.batch]))
-    speeds = {blocks: speed(lambda w, b=blocks: shape.launch(x, w, b, overlap)) for blocks in grid}
+    grid = dict.fromkeys((blocks_for(shape.rows, shape.columns, shape.batch), *VECTORS))
+    speeds = {blocks: speed(lambda w, b=blocks: shape.launch(x, w, b)) for blocks in grid}
     best, linear = max(speeds, key=speeds.__getitem__), speed(lambda w: F.linear(x, w))
-    tried = ", ".join(f"{b.rows}/{b.step}/{b.warps}/{b.stages} {s:.0f}" for b, s in speeds.items())
+    tried = ", ".join(f"{b.rows}/{b.step}/{b.warps} {s:.0f}" for b, s in speeds.items())
     print(f"{shape.model:21} {shape.name:7} {shape.rows:6} x {shape.columns:5} x {shape.batch}:", end=" ")
     print(f"{speeds[best]:.0f} GB/s ({speeds[best] / ceiling:.0%}), linear {linear:.0f}; {tried}", flush=True)
     return shape._asdict() | asdict(best) | {"gb_per_s": speeds[best], "linear": linear}
@@ -122,71 +116,60 @@ class Step:
         self.bytes = sum(copies[0].nbytes * layers[name] for name, copies in self.weights.items())
         self.bytes += sum(cache.nbytes for cache in self.caches)
 
-    def run(self, logits: torch.Tensor, overlap: bool) -> torch.Tensor:
-        hidden, normed, same = (
-            self.first.clone(),
-            {"norm": self.norm, "overlap": overlap},
-            {"overlap": overlap},
-        )
+    def run(self, logits: torch.Tensor) -> torch.Tensor:
+        hidden = self.first.clone()
         for layer, cache in enumerate(self.caches):
             w = {name: copies[layer % len(copies)] for name, copies in self.weights.items()}
             q = rotate_and_store(
-                matvec(hidden, w["qkv"], **normed), *self.turns, self.positions, *cache, heads=HEADS,
-                kv_heads=KV_HEADS, head_dim=HEAD_DIM, **same,
+                matvec(hidden, w["qkv"], norm=self.norm), *self.turns, self.positions, *cache, heads=HEADS,
+                kv_heads=KV_HEADS, head_dim=HEAD_DIM,
             )  # fmt: skip
-            mixed = decode_attention(
-                q, *cache, self.lengths, scale=HEAD_DIM**-0.5, workspace=self.workspace, **same
-            )
-            matvec(mixed.view(1, -1), w["o"], residual=hidden, out=hidden, **same)
-            gated = gated_matvec(hidden, w["gate_up"], **normed)
-            matvec(gated, w["down"], residual=hidden, out=hidden, **same)
-        return matvec(hidden, self.weights["head"][0], out=logits, **normed)
+            mixed = decode_attention(q, *cache, self.lengths, scale=HEAD_DIM**-0.5, workspace=self.workspace)
+            matvec(mixed.view(1, -1), w["o"], residual=hidden, out=hidden)
+            gated = gated_matvec(hidden, w["gate_up"], norm=self.norm)
+            matvec(gated, w["down"], residual=hidden, out=hidden)
+        return matvec(hidden, self.weights["head"][0], out=logits, norm=self.norm)
 
 
-def timed_steps(step: Step, overlaps: list[bool], ceiling: float) -> tuple[dict[str, float], bool]:
-    """Return GB/s without and with overlap, and whether both computed the same.
-
-    The kernels and their order are the same: a difference would be a read before its write.
-    """
-    logits, speeds = [drawn(1, 128256).fill_(torch.nan) for _ in overlaps], {}
-    for out, overlap in zip(logits, overlaps, strict=True):
-        seconds = seconds_each(lambda _, o=out, on=overlap: step.run(o, on), 1)
-        speeds[f"overlap {overlap}"] = speed = step.bytes / seconds / 1e9
-        print(f"step, overlap {overlap}: {seconds * 1e3:.3f} ms, {speed:.0f} GB/s ({speed / ceiling:.0%})")
-    return speeds, torch.equal(logits[0], logits[-1])
+def timed_step(step: Step, ceiling: float) -> float:
+    """Return the GB/s of a whole step."""
+    logits = drawn(1, 128256)
+    seconds = seconds_each(lambda _: step.run(logits), 1)
+    speed = step.bytes / seconds / 1e9
+    print(f"step: {seconds * 1e3:.3f} ms, {speed:.0f} GB/s ({speed / ceiling:.0%})")
+    return speed
 
 
 def main() -> int:
-    started, overlap = time.monotonic(), overlap_supported(DEVICE)
-    overlaps = [False, overlap]
+    started = time.monotonic()
     ceiling = copy_gb_per_s(DEVICE, DEVICE, 1 << 30)
-    print(f"{torch.cuda.get_device_name()}: a copy moves {ceiling:.0f} GB/s, overlap {overlap}", flush=True)
+    print(f"{torch.cuda.get_device_name()}: a copy moves {ceiling:.0f} GB/s", flush=True)
     pool = drawn(POOL_NUMBERS).mul_(0.02)
     step = Step(pool)
     kernels = {(shape.name == "gate_up", shape.columns, shape.batch): shape for shape in shapes()}.values()
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # compilations, and nothing timed
-        checks = threads.submit(lambda: list(relative_errors(overlap)))
-        steps = [threads.submit(step.run, drawn(1, 128256), on) for on in overlaps]
-        jobs = [(shape, blocks) for shape in kernels for blocks in GRIDS[shape.batch]]
-        compiled = [threads.submit(compile_one, job, overlap) for job in jobs]
-    errors = [task.exception() for task in [checks, *steps, *compiled] if task.exception()]
+        checks = threads.submit(lambda: list(relative_errors()))
+        whole = threads.submit(step.run, drawn(1, 128256))
+        jobs = [(shape, blocks) for shape in kernels for blocks in VECTORS]
+        compiled = [threads.submit(compile_one, job) for job in jobs]
+    errors = [task.exception() for task in [checks, whole, *compiled] if task.exception()]
     print(f"compiled after {time.monotonic() - started:.0f} s; failed: {errors}", flush=True)
     for name, error in checks.result():
         print(f"{'ok ' if error < LARGEST_ERROR else 'BAD'} {name}: {error:.1e}", flush=True)
-    speeds, equal = timed_steps(step, overlaps, ceiling)
+    speed = timed_step(step, ceiling)
     found = []
     for shape in shapes():
         if time.monotonic() - started > BUDGET_S:
             print(f"no time for {shape}")
             continue
-        found.append(best_of(shape, pool, overlap, ceiling))
-    text = json.dumps({"copy_gb_per_s": ceiling, "step_gb_per_s": speeds, "products": found})
+        found.append(best_of(shape, pool, ceiling))
+    text = json.dumps({"copy_gb_per_s": ceiling, "step_gb_per_s": speed, "products": found})
     print(text)
     if "OUT" in os.environ:
         Path(os.environ["OUT"], "kernels.json").write_text(text, encoding="utf-8")
-    right = equal and all(error < LARGEST_ERROR for _, error in checks.result())
+    right = all(error < LARGEST_ERROR for _, error in checks.result())
     took = time.monotonic() - started
-    print(f"{'all right' if right else 'WRONG'}, overlap changes nothing: {equal}, {took:.0f} s")
+    print(f"{'all right' if right else 'WRONG'}, {took:.0f} s")
     return 0 if right else 1
 
 

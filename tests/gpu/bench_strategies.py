@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 EIGHT, TWENTY_FOUR, SEVENTY = "llama-3.1-8b", "mistral-small-24b", "llama-3.1-70b"
-TRICKS = ("graph", "kernels", "fused", "overlap", "device_sampling")
+TRICKS = ("graph", "kernels", "fused", "device_sampling")
 SHORT = ["--tokens", "128", "--new", "128"]
 LONG = ["--tokens", "4096", "--new", "16"]
 BATCH = ["--batch", "32", "--tokens", "512", "--new", "64"]
@@ -62,15 +62,16 @@ def main() -> None:
     parser.add_argument("--plan", choices=("full", "small"), default="full")
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=540)
-    parser.add_argument("--first", type=int, default=0, help="begin with this case")
+    parser.add_argument("--cases", type=int, nargs="+", metavar="N", help="only these, in this order")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    for number, words in list(enumerate(plan(arguments.gpus)))[arguments.first :]:
+    cases = list(plan(arguments.gpus))
+    for number in arguments.cases or range(len(cases)):
         if time.monotonic() - started > arguments.seconds:
             print(f"no time for case {number} and later")
             return
-        case = [*words, "--twin"] if arguments.plan == "full" else small(words)
+        case = [*cases[number], "--twin"] if arguments.plan == "full" else small(cases[number])
         run(case, arguments.out, number)
 
 

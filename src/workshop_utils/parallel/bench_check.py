@@ -14,6 +14,9 @@ def compare_with_plain(
 ) -> dict[str, Any]:
     """Return the largest difference of any logit, that of all relative to all logits, and of tokens.
 
+    In 16 bits also how far both are from plain transformers in float32, where that fits beside: rounding
+    moves both, and nearer to one another than to the truth they need not be.
+
     Transformers runs prompts and answers in one pass on one device, that of the last stage's first rank. If
     its likeliest token is ours at every place, its greedy answer is ours: the first token would be the same,
     hence the second, and so on.
@@ -27,12 +30,34 @@ def compare_with_plain(
             read_spec(case.model), twin=case.twin, device=world.device, dtype=getattr(torch, case.dtype)
         )
         ids = torch.tensor([[*prompt, *tokens] for prompt, tokens in zip(prompts, made.tokens, strict=True)])
-        theirs = model(ids.to(world.device)).logits[:, len(prompts[0]) - 1 : -1].float().cpu()
+        ids, new = ids.to(world.device), slice(len(prompts[0]) - 1, -1)
+        theirs = model(ids).logits[:, new].float().cpu()
+        exact = None
+        if case.dtype != "float32" and fits_in_float32(model, world.device):
+            exact = model.float()(ids).logits[:, new].cpu()
     difference = (made.logits - theirs).abs().max()
     same = theirs.argmax(dim=-1) == torch.tensor(made.tokens)
     return {
         "max_abs_logit_difference": float(difference),
-        "relative_logit_difference": float((made.logits - theirs).norm() / theirs.norm()),
+        "relative_logit_difference": relative(made.logits, theirs),
+        "relative_to_float32": None if exact is None else relative(made.logits, exact),
+        "plain_relative_to_float32": None if exact is None else relative(theirs, exact),
         "greedy_tokens_equal": bool(same.all()),
         "equal_tokens_share": float(same.float().mean()),
     }
+
+
+def relative(found: Any, expected: Any) -> float:
+    """Return the norm of all differences over that of what was expected."""
+    return float((found - expected).norm() / expected.norm())
+
+
+def fits_in_float32(model: Any, device: str) -> bool:
+    """Whether there is room to turn a model from 16 bits into float32, weight by weight."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return True
+    values = sum(parameter.numel() for parameter in model.parameters())
+    largest = max(parameter.numel() for parameter in model.parameters())
+    return bool(torch.cuda.mem_get_info(device)[0] > 2 * values + 4 * largest)

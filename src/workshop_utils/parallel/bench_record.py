@@ -34,6 +34,8 @@ def measurement_of(figures: RunFigures) -> Measurement:
     if figures.max_abs_logit_difference is not None:
         settings["max_abs_logit_difference"] = figures.max_abs_logit_difference
         settings["relative_logit_difference"] = figures.relative_logit_difference
+        for name in ("relative_to_float32", "plain_relative_to_float32"):
+            settings[name] = figures.ranks[-1].get(name)
         settings["greedy_tokens_equal"] = figures.greedy_tokens_equal
     what = f"{figures.name}, {case.strategy} × {case.ranks}"
     hardware = str(figures.ranks[0]["hardware"])

@@ -55,6 +55,10 @@ def figures_text(figures: RunFigures) -> str:
     if figures.predicted_peak_bytes:
         rows.append(("predicted on a GPU", ", ".join(map(format_gb, figures.predicted_peak_bytes))))
     if figures.max_abs_logit_difference is not None:
+        # What rounding to 16 bits does to either, where it was measured.
+        exact, plain = (last.get(name) for name in ("relative_to_float32", "plain_relative_to_float32"))
+        if exact is not None:
+            rows.append(("away from float32", f"{exact:.2%} of the norm; plain transformers {plain:.2%}"))
         same = "all tokens equal" if figures.greedy_tokens_equal else "some tokens differ"
         found = f"logits within {figures.max_abs_logit_difference:.1e}"
         if figures.relative_logit_difference is not None:

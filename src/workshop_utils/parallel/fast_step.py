@@ -12,7 +12,6 @@ from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.kernels.decode_attention import decode_attention, workspace_for
 from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
 from workshop_utils.parallel.kernels.matvec import MOST_VECTORS, matvec
-from workshop_utils.parallel.kernels.overlap import overlap_supported
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
 from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
 from workshop_utils.parallel.layer_weights import LayerWeights
@@ -26,7 +25,6 @@ class FastStep:
     def __init__(self, decoder: Decoder, cache: KvCache, tricks: Tricks = ALL_TRICKS) -> None:
         spec, tensor = decoder.spec, decoder.tensor
         self.decoder, self.cache, self.fused = decoder, cache, tricks.fused
-        self.overlap = tricks.overlap and overlap_supported(cache.lengths.device)
         heads = tensor.share(spec.heads)
         kv_heads = tensor.kv_heads(spec.kv_heads)
         self.heads, self.kv_heads = heads.stop - heads.start, kv_heads.stop - kv_heads.start
@@ -58,11 +56,10 @@ class FastStep:
         q = rotate_and_store(
             qkv, *self.decoder.tables[layer.rotary], self.cache.lengths, keys, values,
             heads=self.heads, kv_heads=self.kv_heads, head_dim=spec.head_dim, q_norm=weights.q_norm,
-            k_norm=weights.k_norm, eps=spec.eps, norm_offset=spec.norm_offset, overlap=self.overlap,
+            k_norm=weights.k_norm, eps=spec.eps, norm_offset=spec.norm_offset,
         )  # fmt: skip
         mixed = decode_attention(
             q, keys, values, lengths, scale=spec.scale, window=layer.window, workspace=self.workspace,
-            overlap=self.overlap,
         )  # fmt: skip
         hidden = self._added(hidden, mixed.view(self.batch, -1), weights.output, weights.after_attention_norm)
         inside = self._gated(hidden, weights)
@@ -84,8 +81,7 @@ class FastStep:
         spec = self.decoder.spec
         if self.few:
             return matvec(
-                hidden, weight, norm=norm, eps=spec.eps, norm_offset=spec.norm_offset, bias=bias,
-                overlap=self.overlap,
+                hidden, weight, norm=norm, eps=spec.eps, norm_offset=spec.norm_offset, bias=bias
             )  # fmt: skip
         import torch.nn.functional as F
 
@@ -97,7 +93,7 @@ class FastStep:
         if self.few and self.fused:
             return gated_matvec(
                 hidden, weights.gate_up, activation=spec.activation, norm=weights.mlp_norm, eps=spec.eps,
-                norm_offset=spec.norm_offset, overlap=self.overlap,
+                norm_offset=spec.norm_offset,
             )  # fmt: skip
         if self.fused:
             return gated_rows(self._product(hidden, weights.gate_up, weights.mlp_norm), spec.activation)
@@ -112,15 +108,11 @@ class FastStep:
         # The sum over ranks may as well begin with what is added to it, on one of them.
         residual = hidden if norm is None and tensor.rank == 0 else None
         if self.few:
-            part = matvec(x, weight, residual=residual, out=self.sum.part, overlap=self.overlap)
+            part = matvec(x, weight, residual=residual)
         else:
             import torch
 
-            out = self.sum.part
-            if residual is None:
-                part = torch.mm(x, weight.T, out=out)
-            else:
-                part = torch.addmm(residual, x, weight.T, out=out)
+            part = x @ weight.T if residual is None else torch.addmm(residual, x, weight.T)
         total = self.sum(part)
         if norm is None:
             return total

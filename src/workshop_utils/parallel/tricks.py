@@ -10,16 +10,14 @@ class Tricks:
     """All are on unless somebody asks.
 
     ``graph``: a step is a CUDA graph, one launch. ``kernels``: our products, rotation and attention for one
-    token, else torch's. ``fused``: Q, K and V are one product, gate and up another. ``overlap``: a kernel
-    starts while the one before ends. ``one_shot``: the sum over ranks reads all parts at once over NVLink,
-    instead of NCCL's ring. ``device_sampling``: the next token is chosen on the GPU, else logits go to the
-    host.
+    token, else torch's. ``fused``: Q, K and V are one product, gate and up another. ``one_shot``: ranks
+    write their parts of a sum into one another's memory over NVLink, instead of NCCL's ring.
+    ``device_sampling``: the next token is chosen on the GPU, else logits go to the host.
     """
 
     graph: bool = True
     kernels: bool = True
     fused: bool = True
-    overlap: bool = True
     one_shot: bool = True
     device_sampling: bool = True
 

@@ -9,10 +9,11 @@ from typing import Any
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from workshop_utils.parallel.kernels import decode_attention, gated_matvec, matvec
+from workshop_utils.parallel.kernels import decode_attention, gated_matvec, matvec, pushed_sum
 
 HOPPER = GPUTarget("cuda", 90, 32)
 LENGTHS = {"lengths": "*i64", "outputs": "*fp32", "log_sums": "*fp32"}
+SUM = {"inboxes": "*i64", "flags": "*i64", "turns": "*i32", "numbers": "i32"}
 NUMBERS = {"outputs": "i32", "max_tokens": "i32", "norm_offset": "fp32", "eps": "fp32", "scale": "fp32"}
 
 
@@ -31,24 +32,26 @@ def ptx(kernel: Any, types: dict[str, str], constants: dict[str, Any], warps: in
 
 def product_constants(blocks: matvec.Blocks, batch: int) -> dict[str, Any]:
     return {
-        "batch": batch, "padded_batch": blocks.padded(batch), "width": 4096, "rows": blocks.rows,
-        "step": blocks.step, "whole": True, "tensor_cores": blocks.tensor_cores, "overlap": True,
+        "batch": batch, "padded_batch": batch, "width": 4096, "rows": blocks.rows, "step": blocks.step,
+        "whole": True,
     }  # fmt: skip
 
 
 def main() -> None:
-    vectors, matrix = matvec.blocks_for(4096, 4096, 1), matvec.blocks_for(4096, 4096, 8)
+    blocks, blocks_of_four = (matvec.blocks_for(4096, 4096, batch) for batch in (1, 4))
     plain, gated = {"bias": None, "residual": None}, {"activation": "silu"}
     attention = {
         "softcap": None, "window": None, "group": 4, "padded_group": 16, "head_dim": 128, "padded_dim": 128,
-        "splits": 33, "step": 64, "log2_e": decode_attention.LOG2_E, "overlap": True,
+        "splits": 33, "step": 64, "log2_e": decode_attention.LOG2_E,
     }  # fmt: skip
-    one, eight = product_constants(vectors, 1), product_constants(matrix, 8)
+    one, four = product_constants(blocks, 1), product_constants(blocks_of_four, 4)
+    sum_constants = {"rank": 1, "ranks": 2, "block": pushed_sum.SLICE}
     found = {
-        "matvec": ptx(matvec._matvec_kernel, NUMBERS, plain | one, vectors.warps, 1),
-        "matvec of 8": ptx(matvec._matvec_kernel, NUMBERS, plain | eight, matrix.warps, matrix.stages),
-        "gated_matvec": ptx(gated_matvec._gated_matvec_kernel, NUMBERS, gated | one, vectors.warps, 1),
+        "matvec": ptx(matvec._matvec_kernel, NUMBERS, plain | one, blocks.warps, 1),
+        "matvec of 4": ptx(matvec._matvec_kernel, NUMBERS, plain | four, blocks_of_four.warps, 1),
+        "gated_matvec": ptx(gated_matvec._gated_matvec_kernel, NUMBERS, gated | one, blocks.warps, 1),
         "attention": ptx(decode_attention._split_kernel, NUMBERS | LENGTHS, attention, 4, 3),
+        "pushed_sum": ptx(pushed_sum._pushed_sum_kernel, SUM, sum_constants, pushed_sum.WARPS, 1),
     }
     print(json.dumps(found))
 

@@ -12,7 +12,6 @@ import triton
 import triton.language as tl
 
 from workshop_utils.parallel.kernels.activations import capped
-from workshop_utils.parallel.kernels.overlap import launch_options, let_next_start, wait_for_previous
 
 # Two programs for each of an H100's 132 multiprocessors, but no more splits than one program can combine.
 PROGRAMS, MOST_SPLITS = 264, 128
@@ -58,11 +57,9 @@ def _split_keys(length, window, splits: tl.constexpr, step: tl.constexpr):
 def _split_kernel(
     q, key_cache, value_cache, lengths, outputs, log_sums, max_tokens, scale, softcap, window,
     group: tl.constexpr, padded_group: tl.constexpr, head_dim: tl.constexpr, padded_dim: tl.constexpr,
-    splits: tl.constexpr, step: tl.constexpr, log2_e: tl.constexpr, overlap: tl.constexpr,
+    splits: tl.constexpr, step: tl.constexpr, log2_e: tl.constexpr,
 ):  # fmt: skip
     split, kv_head, sequence = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    let_next_start(overlap)
-    wait_for_previous(overlap)
     length = tl.load(lengths + sequence).to(tl.int32)
     first, keys_each = _split_keys(length, window, splits, step)
     begin = first + split * keys_each
@@ -102,11 +99,9 @@ def _split_kernel(
 @triton.jit
 def _combine_kernel(
     lengths, outputs, log_sums, out, window, head_dim: tl.constexpr, padded_dim: tl.constexpr,
-    splits: tl.constexpr, padded_splits: tl.constexpr, step: tl.constexpr, overlap: tl.constexpr,
+    splits: tl.constexpr, padded_splits: tl.constexpr, step: tl.constexpr,
 ):  # fmt: skip
     head, sequence = tl.program_id(0), tl.program_id(1)
-    let_next_start(overlap)
-    wait_for_previous(overlap)
     length = tl.load(lengths + sequence).to(tl.int32)
     first, keys_each = _split_keys(length, window, splits, step)
     parts, dims = tl.arange(0, padded_splits), tl.arange(0, padded_dim)
@@ -133,7 +128,6 @@ def decode_attention(
     softcap: float | None = None,
     out: torch.Tensor | None = None,
     workspace: Workspace | None = None,
-    overlap: bool = False,
 ) -> torch.Tensor:
     """Return softmax(scale × q @ keys.T) @ values for one query a sequence, [batch, heads, head_dim].
 
@@ -150,17 +144,16 @@ def decode_attention(
     fitting = TILE_BYTES // (padded_dim * key_cache.element_size())
     step = min(MOST_TOKENS, max(LEAST_TOKENS, fitting))
     out = torch.empty_like(q) if out is None else out
-    options = launch_options(overlap)
     _split_kernel[(splits, kv_heads, batch)](
         q, key_cache, value_cache, lengths, workspace.outputs, workspace.log_sums, max_tokens,
         scale, softcap, window, group=heads // kv_heads,
         padded_group=max(LEAST_ROWS, triton.next_power_of_2(heads // kv_heads)), head_dim=head_dim,
-        padded_dim=padded_dim, splits=splits, step=step, log2_e=LOG2_E, overlap=overlap,
-        num_warps=4, num_stages=3, **options,
+        padded_dim=padded_dim, splits=splits, step=step, log2_e=LOG2_E,
+        num_warps=4, num_stages=3, enable_fp_fusion=True,
     )  # fmt: skip
     _combine_kernel[(heads, batch)](
         lengths, workspace.outputs, workspace.log_sums, out, window, head_dim=head_dim, padded_dim=padded_dim,
-        splits=splits, padded_splits=triton.next_power_of_2(splits), step=step, overlap=overlap,
-        num_warps=8, **options,
+        splits=splits, padded_splits=triton.next_power_of_2(splits), step=step,
+        num_warps=8, enable_fp_fusion=True,
     )  # fmt: skip
     return out

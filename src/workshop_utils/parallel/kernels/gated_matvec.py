@@ -6,7 +6,6 @@ import triton.language as tl
 
 from workshop_utils.parallel.kernels.activations import Activation, activated
 from workshop_utils.parallel.kernels.matvec import Blocks, blocks_for, check_shapes
-from workshop_utils.parallel.kernels.overlap import launch_options
 from workshop_utils.parallel.kernels.row_products import row_products
 
 
@@ -14,7 +13,7 @@ from workshop_utils.parallel.kernels.row_products import row_products
 def _gated_matvec_kernel(
     x, weight, norm, out, outputs, norm_offset, eps, activation: tl.constexpr,
     batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, rows: tl.constexpr,
-    step: tl.constexpr, whole: tl.constexpr, tensor_cores: tl.constexpr, overlap: tl.constexpr,
+    step: tl.constexpr, whole: tl.constexpr,
 ):  # fmt: skip
     # One tile holds as many gate rows as up rows, so a gate meets its factor inside the program.
     pairs: tl.constexpr = rows // 2
@@ -24,7 +23,7 @@ def _gated_matvec_kernel(
     weight_rows = weight + (pair + both // pairs * outputs)[:, None] * width
     products = row_products(
         x, weight_rows, (pair < outputs)[:, None], norm, norm_offset, eps,
-        batch, padded_batch, width, step, whole, tensor_cores, overlap,
+        batch, padded_batch, width, step, whole,
     )  # fmt: skip
     gate, up = tl.split(tl.permute(tl.reshape(products, [padded_batch, 2, pairs]), (0, 2, 1)))
     vectors = tl.arange(0, padded_batch)[:, None]
@@ -44,12 +43,11 @@ def gated_matvec(
     norm_offset: float = 0.0,
     out: torch.Tensor | None = None,
     blocks: Blocks | None = None,
-    overlap: bool = False,
 ) -> torch.Tensor:
     """Return activation(h @ gate.T) × (h @ up.T) with h = rms_norm(x), [batch, N] in the type of ``x``.
 
-    ``x`` is [batch, K] with a batch of 1 to 8, ``weight`` [2 N, K]: the gate's rows, then up's. ``norm``,
-    ``eps``, ``norm_offset`` and ``overlap`` as in ``matvec``; of a program's ``blocks.rows`` half are gates.
+    ``x`` is [batch, K] with a batch of 1 to 4, ``weight`` [2 N, K]: the gate's rows, then up's. ``norm``,
+    ``eps`` and ``norm_offset`` as in ``matvec``; of a program's ``blocks.rows`` half are gates.
     Raises ValueError for shapes that do not fit.
     """
     check_shapes(x, weight)
@@ -60,8 +58,8 @@ def gated_matvec(
     out = x.new_empty(batch, outputs) if out is None else out
     _gated_matvec_kernel[(triton.cdiv(outputs, pairs),)](
         x, weight, norm, out, outputs, norm_offset, eps, activation=activation,
-        batch=batch, padded_batch=blocks.padded(batch), width=width, rows=blocks.rows, step=blocks.step,
-        whole=outputs % pairs == 0, tensor_cores=blocks.tensor_cores, overlap=overlap,
-        num_warps=blocks.warps, num_stages=blocks.stages, **launch_options(overlap),
+        batch=batch, padded_batch=triton.next_power_of_2(batch), width=width, rows=blocks.rows,
+        step=blocks.step, whole=outputs % pairs == 0, num_warps=blocks.warps, num_stages=1,
+        enable_fp_fusion=True,
     )  # fmt: skip
     return out

@@ -4,8 +4,6 @@ import torch
 import triton
 import triton.language as tl
 
-from workshop_utils.parallel.kernels.overlap import launch_options, let_next_start, wait_for_previous
-
 
 @triton.jit
 def _rotated(
@@ -36,13 +34,11 @@ def _rotated(
 def _rotate_and_store_kernel(
     qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out, tokens, max_tokens,
     norm_offset, eps, heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, padded_dim:
-    tl.constexpr, rotary_dim: tl.constexpr, overlap: tl.constexpr,
+    tl.constexpr, rotary_dim: tl.constexpr,
 ):  # fmt: skip
     # Rows along the first axis of the grid: the others end at 65,535.
     row, index = tl.program_id(0).to(tl.int64), tl.program_id(1)
     sequence = row // tokens
-    let_next_start(overlap)
-    wait_for_previous(overlap)
     position = tl.load(positions + sequence).to(tl.int64) + row % tokens
     head = qkv + (row * (heads + 2 * kv_heads) + index) * head_dim
     dims = tl.arange(0, padded_dim)
@@ -87,7 +83,6 @@ def rotate_and_store(
     rotary_dim: int | None = None,
     tokens: int = 1,
     out: torch.Tensor | None = None,
-    overlap: bool = False,
 ) -> torch.Tensor:
     """Rotate the queries and keys of each sequence's new tokens, store keys and values, return the queries.
 
@@ -104,6 +99,6 @@ def rotate_and_store(
         qkv, cosines, sines, positions, key_cache, value_cache, q_norm, k_norm, out, tokens,
         key_cache.shape[2], norm_offset, eps,
         heads=heads, kv_heads=kv_heads, head_dim=head_dim, padded_dim=triton.next_power_of_2(head_dim),
-        rotary_dim=rotary_dim or head_dim, overlap=overlap, num_warps=1, **launch_options(overlap),
+        rotary_dim=rotary_dim or head_dim, num_warps=1, enable_fp_fusion=True,
     )  # fmt: skip
     return out

@@ -10,8 +10,6 @@ product: the loop sums the squares of what it reads anyway, and multiplies by th
 import triton
 import triton.language as tl
 
-from workshop_utils.parallel.kernels.overlap import let_next_start, wait_for_previous
-
 
 @triton.jit
 def load_tile(pointers, mask, masked: tl.constexpr):
@@ -59,24 +57,21 @@ def add_step(
 
 
 @triton.jit
-def vector_products(
-    x, weight_rows, row_mask, norm, norm_offset,
+def row_products(
+    x, weight_rows, row_mask, norm, norm_offset, eps,
     batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, step: tl.constexpr,
-    whole: tl.constexpr, overlap: tl.constexpr,
+    whole: tl.constexpr,
 ):  # fmt: skip
-    """Multiply and add in float32, for batches so small that tensor cores would mostly idle.
+    """Return the products [padded_batch, rows] in float32, scaled by 1 / RMS of their vector if normed.
 
     ``weight_rows`` [rows, 1] points at the rows' first weights. The next tile is on its way while one is
-    multiplied, and the first one before the kernel that computes ``x`` has ended. Threads sum on their own
-    and meet once, after the loop: a thread reads 16 bytes of every row in each step.
-    Returns products [padded_batch, rows] and sums of squares [padded_batch], zeros without a norm.
+    multiplied. Threads sum on their own and meet once, after the loop: a thread reads 16 bytes of every row
+    in each step. In float32 and without tensor cores, which would mostly idle on batches so small.
     """
     each: tl.constexpr = 128 // x.dtype.element_ty.primitive_bitwidth
     masked: tl.constexpr = (not whole) or width % step != 0
     columns = tl.arange(0, step)[None, :]
-    let_next_start(overlap)
     tile = load_tile(weight_rows + columns, row_mask & (columns < width), masked)
-    wait_for_previous(overlap)
     products = tl.zeros([padded_batch, weight_rows.shape[0], step // each], tl.float32)
     squares = tl.zeros([padded_batch, step // each], tl.float32)
     for start in tl.range(step, width, step):
@@ -88,53 +83,7 @@ def vector_products(
         tile = following
     columns += (width - 1) // step * step
     products, squares = add_step(products, squares, tile, x, norm, norm_offset, columns, batch, width, masked)
-    return tl.sum(products, axis=2), tl.sum(squares, axis=1)
-
-
-@triton.jit
-def matrix_products(
-    x, weight_rows, row_mask, norm, norm_offset,
-    batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, step: tl.constexpr,
-    whole: tl.constexpr, overlap: tl.constexpr,
-):  # fmt: skip
-    """Compute the same as ``vector_products`` on tensor cores, which cost the same for 1 to 8 vectors.
-
-    The compiler keeps ``num_stages`` tiles on their way to shared memory. Vectors times the norm's weights
-    are rounded to the type of ``x`` before the product, as a separate norm would round them.
-    """
-    masked: tl.constexpr = (not whole) or width % step != 0
-    let_next_start(overlap)
-    wait_for_previous(overlap)
-    products = tl.zeros([weight_rows.shape[0], padded_batch], tl.float32)
-    squares = tl.zeros([padded_batch, step], tl.float32)
-    for start in tl.range(0, width, step):
-        columns = start + tl.arange(0, step)[None, :]
-        tile = load_tile(weight_rows + columns, row_mask & (columns < width), masked)
-        values = load_vectors(x, columns, batch, padded_batch, width, masked)
-        if norm is not None:
-            gains = load_vectors(norm, columns, 1, 1, width, masked).to(tl.float32)
-            wide = values.to(tl.float32)
-            squares += wide * wide
-            values = (wide * (norm_offset + gains)).to(values.dtype)
-        products = tl.dot(tile, tl.trans(values), products, input_precision="ieee")
-    return tl.trans(products), tl.sum(squares, axis=1)
-
-
-@triton.jit
-def row_products(
-    x, weight_rows, row_mask, norm, norm_offset, eps,
-    batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, step: tl.constexpr,
-    whole: tl.constexpr, tensor_cores: tl.constexpr, overlap: tl.constexpr,
-):  # fmt: skip
-    """Return the products [padded_batch, rows] in float32, scaled by 1 / RMS of their vector if normed."""
-    if tensor_cores:
-        products, squares = matrix_products(
-            x, weight_rows, row_mask, norm, norm_offset, batch, padded_batch, width, step, whole, overlap
-        )
-    else:
-        products, squares = vector_products(
-            x, weight_rows, row_mask, norm, norm_offset, batch, padded_batch, width, step, whole, overlap
-        )
+    products = tl.sum(products, axis=2)
     if norm is not None:
-        products *= tl.rsqrt(squares / width + eps)[:, None]
+        products *= tl.rsqrt(tl.sum(squares, axis=1) / width + eps)[:, None]
     return products
