@@ -10,14 +10,15 @@ from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.strategies_table import strategies_table
 from workshop_utils.lessons.tensor_parallel import (
     RANKS,
-    h100_table,
     partner,
     ranks_table,
     sent_table,
+    sums_table,
     two_gpus_figure,
+    two_gpus_table,
 )
 from workshop_utils.lessons.tier import device_of_ranks
-from workshop_utils.lessons.two_h100 import load_runs, note_of, one, select
+from workshop_utils.lessons.two_h100 import H200_FILES, load_runs, note_of, one, select
 from workshop_utils.measure.measurement import Measurement
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.bench_result import RunFigures
@@ -25,7 +26,8 @@ from workshop_utils.parallel.launch.launcher import launch
 from workshop_utils.parallel.launch.result import RunResult
 from workshop_utils.parallel.tensor import bytes_sent
 
-RUNS = load_runs(Path(__file__).parents[2] / "notebooks" / "recorded")
+RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded"
+RUNS, OURS = load_runs(RECORDED), load_runs(RECORDED, H200_FILES)
 HEADER_BYTES = 4096  # gloo's own messages around a tensor: hundreds of bytes
 
 
@@ -79,9 +81,15 @@ def test_ranks_run_on_gpus_only_where_each_has_one(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_recorded_run_on_two_gpus_has_its_partner_and_one_line() -> None:
+    # The model that needs both GPUs has no partner.
+    for runs in (RUNS, OURS):
+        pairs = [
+            run for run in runs if run.settings["strategy"] != "none" and "70b" not in run.settings["model"]
+        ]
+        assert all(partner(runs, run) is not None for run in pairs)
+        assert len(two_gpus_table(runs).rows) == len(pairs)
     pairs = [run for run in RUNS if run.settings["strategy"] != "none"]
-    assert all(partner(RUNS, run) is not None for run in pairs)
-    rows = h100_table(RUNS).rows
+    rows = two_gpus_table(RUNS).rows
     assert len(rows) == len(pairs)
     assert rows[0] == (
         "llama-3.1-8b, transformers, eager", "TP 2", "1 × 128", "41.6", "21.8", "0.52 ×", "49", "96",
@@ -101,10 +109,10 @@ def test_every_recorded_run_on_two_gpus_has_its_partner_and_one_line() -> None:
 
 
 def test_a_later_run_without_a_partner_is_left_out() -> None:
-    alone = replace(RUNS[2], settings={**RUNS[2].settings, "engine": "ours"})
-    assert RUNS[2].settings["strategy"] == "tensor"
-    assert partner(RUNS, RUNS[0]) is None
-    assert len(h100_table([*RUNS, alone]).rows) == len(h100_table(RUNS).rows)
+    together = next(run for run in RUNS if run.settings["strategy"] == "tensor")
+    alone = replace(together, settings={**together.settings, "engine": "theirs"})
+    assert partner(RUNS, next(run for run in RUNS if run.settings["strategy"] == "none")) is None
+    assert len(two_gpus_table([*RUNS, alone]).rows) == len(two_gpus_table(RUNS).rows)
 
 
 def test_the_figure_pairs_each_engine_with_itself() -> None:
@@ -119,8 +127,8 @@ def test_the_figure_pairs_each_engine_with_itself() -> None:
 
 
 def test_the_strategies_are_compared_with_measured_gains() -> None:
-    table = strategies_table(RUNS)
-    measured = {row[0]: row[-1] for row in table.rows}
+    table = strategies_table(RUNS, OURS)
+    measured = {row[0]: row[-2] for row in table.rows}
     assert list(measured) == ["data", "pipeline", "tensor"]
     assert "1.98 ×" in measured["data"]
     assert "0.57 ×" in measured["pipeline"]
@@ -130,14 +138,51 @@ def test_the_strategies_are_compared_with_measured_gains() -> None:
     assert "gpt-fast" not in table.caption
 
 
+def test_our_own_runs_stand_apart_as_they_are_from_other_gpus() -> None:
+    table = strategies_table(RUNS, OURS)
+    ours = {row[0]: row[-1] for row in table.rows}
+    assert ours["data"].startswith("2.00 ×")
+    assert ours["pipeline"].startswith("1.96 ×")
+    assert "1.00 × against one GPU with all 16" in ours["pipeline"]
+    assert ours["tensor"] == "1.50 × (8B), 1.74 × (24B), first token 1.84 × (24B, 4,096 tokens)"
+    assert all("H200" in run.hardware for run in OURS)
+    assert not any("H200" in run.hardware for run in RUNS)
+
+
+def test_recorded_peaks_are_those_predicted_within_five_percent() -> None:
+    measured = [
+        (run.values[name].value, run.values[f"predicted_{name}"].value, run.what)
+        for run in (*RUNS, *OURS)
+        for name in run.values
+        if name.startswith("peak_rank") and f"predicted_{name}" in run.values
+    ]
+    assert any("70b" in what for _, _, what in measured)
+    # A pipeline's first stage holds its prompts' hidden states of all micro-batches.
+    assert all(abs(peak / predicted - 1) < 0.07 for peak, predicted, _ in measured)
+    whole = [abs(peak / predicted - 1) for peak, predicted, what in measured if "pipeline" not in what]
+    assert max(whole) < 0.05
+
+
+def test_sums_in_one_exchange_are_the_fastest() -> None:
+    table = sums_table(RECORDED / "sums_two_h200.json")
+    assert [row[0] for row in table.rows][:2] == ["1 × 4,096", "1 × 5,120"]
+    assert table.headers[1:] == ("nccl, µs", "torch one-shot, µs", "ours, µs")
+    assert all(float(row[3]) < min(float(row[1]), float(row[2])) for row in table.rows)
+
+
 def test_the_recorded_runs_say_what_is_not_known() -> None:
-    assert all((run.date, run.commit) == (None, None) for run in RUNS)
+    references = load_runs(RECORDED, "two_h100_references.json")
+    assert all((run.date, run.commit) == (None, None) for run in references)
     assert all(
-        {"model", "engine", "strategy", "ranks", "batch", "tokens"} <= run.settings.keys() for run in RUNS
+        {"model", "engine", "strategy", "ranks", "batch", "tokens"} <= run.settings.keys()
+        for run in (*RUNS, *OURS)
     )
-    assert all(run.hardware == "2 × NVIDIA H100 80GB HBM3" for run in RUNS)
-    assert {quantity.unit for run in RUNS for quantity in run.values.values()} == {"tokens/s", "ms"}
-    assert note_of(RUNS).endswith("date not noted")
+    assert all(run.hardware.endswith("NVIDIA H100 80GB HBM3") for run in RUNS)
+    assert {quantity.unit for run in references for quantity in run.values.values()} == {"tokens/s", "ms"}
+    assert note_of(references).endswith("date not noted")
+    assert all(
+        run.date and run.commit and run.settings["runs"] for run in (*RUNS, *OURS) if run not in references
+    )
 
 
 def test_one_run_is_found_or_a_sentence_says_how_many_were() -> None:

@@ -22,8 +22,10 @@ from workshop_utils.lessons.exercises_tensor import (
     SHARE_TOKENS,
 )
 from workshop_utils.lessons.one_gpu import decode_limit, step_bytes
-from workshop_utils.lessons.strategies_table import EAGER, SHORT, SMALL, gain
-from workshop_utils.lessons.two_h100 import load_runs, one
+from workshop_utils.lessons.strategies_table import EAGER, OURS, SHORT, SMALL, gain
+from workshop_utils.lessons.tricks import load_tricks, tricks_figure
+from workshop_utils.lessons.two_h100 import H200_FILES, load_runs, one
+from workshop_utils.measure.measurement import load_measurements
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
@@ -89,3 +91,33 @@ def test_06_quotes_the_recordings_and_what_is_sent() -> None:
     assert f"the other {2 * len(LLAMA.layers)} times a token" in TENSOR
     smol = find_architecture("smollm2-135m")
     assert f"{2 * len(smol.layers) + 1} all-reduces a token" in TENSOR  # and one for the embedding
+
+
+def test_03_quotes_the_tricks_as_they_were_measured() -> None:
+    runs = load_tricks(FOLDER / "recorded" / "tricks_of_decoding.json")
+    speeds = {tuple(run.settings["without"]): run.values["tokens_per_s"].value for run in runs}
+    slower_with = speeds[("overlap",)] / speeds[()] - 1
+    assert f"One trick *cost* {slower_with:.0%}".replace("%", " %") in ONE_GPU
+    assert min(speeds, key=lambda without: speeds[without]) == ("graph",)
+    assert "The graph buys most" in ONE_GPU
+    assert f"{LLAMA.vocabulary_size:,} numbers travel to the host" in ONE_GPU
+    (axes,) = tricks_figure(runs).figure.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "without the CUDA graph"
+    assert labels[-2:] == ["all of them", "without early launches"]
+
+
+def test_06_takes_a_step_on_two_gpus_apart() -> None:
+    ours = load_runs(FOLDER / "recorded", H200_FILES)
+    wanted = {"model": SMALL, "engine": OURS, "strategy": "tensor", **SHORT}
+    step, share = (one(ours, value, **wanted) for value in ("tpot_ms", "roofline_share"))
+    sums = load_measurements(FOLDER / "recorded" / "sums_two_h200.json")
+    each = next(
+        run.values["microseconds"].value
+        for run in sums
+        if run.settings["shape"] == [1, LLAMA.hidden_size] and run.settings["way"] == "ours"
+    )
+    assert f"Of the {step:.2f} ms of a step" in TENSOR
+    assert f"half of the weights take {step * share:.2f} ms to read" in TENSOR
+    waits = 2 * len(LLAMA.layers)
+    assert f"{waits} sums of {each:.1f} µs take {waits * each / 1000:.2f} ms" in TENSOR

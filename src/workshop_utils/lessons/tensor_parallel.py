@@ -1,13 +1,14 @@
 """Notebook 06: one MLP and one model on two ranks, what they send, and two H100s."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.speed_bars import Speed, speed_bars
 from workshop_utils.lessons.table import Table
 from workshop_utils.lessons.tier import device_of_ranks
 from workshop_utils.lessons.two_h100 import TOKENS_PER_S, TTFT_MS, note_of, short_runs
-from workshop_utils.measure.measurement import Measurement
+from workshop_utils.measure.measurement import Measurement, load_measurements
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.bench_models import SMALL_MODEL, model_with_weights
 from workshop_utils.parallel.bench_result import RunFigures, run_case
@@ -17,7 +18,7 @@ from workshop_utils.units import format_gb
 RANKS, PADDED_KV_HEADS = 2, 4
 TOKENS, NEW_TOKENS, REPEATS = 64, 24, 2
 TIMEOUT_SECONDS = 540.0
-WAYS = {"tensor": "TP 2", "layers": "layers split", "data": "two replicas"}
+WAYS = {"tensor": "TP 2", "layers": "layers split", "data": "two replicas", "pipeline": "PP 2"}
 
 
 def run_small_model(ranks: int) -> RunFigures:
@@ -78,7 +79,7 @@ def ranks_table(one: RunFigures, two: RunFigures) -> Table:
     return Table(("", "one rank", "two ranks"), rows, caption)
 
 
-def two_gpus_figure(runs: Sequence[Measurement], model: str, name: str) -> Picture:
+def two_gpus_figure(runs: Sequence[Measurement], model: str, name: str, gpu: str = "H100") -> Picture:
     """Draw one GPU beside two for every engine recorded tensor parallel, short prompts, the slowest first."""
     together = [run for run in short_runs(runs, model) if run.settings["strategy"] == "tensor"]
     together.sort(key=lambda run: run.values[TOKENS_PER_S].value)
@@ -88,10 +89,10 @@ def two_gpus_figure(runs: Sequence[Measurement], model: str, name: str) -> Pictu
         for one, two in pairs
     ]
     note = note_of([run for pair in pairs for run in pair])
-    return speed_bars(speeds, title=f"{name}, one answer at a time: one H100 and two", note=note)
+    return speed_bars(speeds, title=f"{name}, one answer at a time: one {gpu} and two", note=note)
 
 
-def h100_table(runs: Sequence[Measurement]) -> Table:
+def two_gpus_table(runs: Sequence[Measurement]) -> Table:
     """Return every recorded run on two GPUs beside the same on one, and how many times as fast it was."""
     rows, used = [], []
     for two in runs:
@@ -99,12 +100,11 @@ def h100_table(runs: Sequence[Measurement]) -> Table:
         if one is None:
             continue
         used += [one, two]
-        tokens = two.settings["tokens"]
         rows.append(
             (
                 f"{two.settings['model']}, {two.settings['engine']}",
-                WAYS.get(two.settings["strategy"], two.settings["strategy"]),
-                f"{two.settings['batch']} × {'not noted' if tokens is None else f'{tokens:,}'}",
+                _way(two),
+                _requests(two),
                 *_beside(one, two, TOKENS_PER_S),
                 *_beside(one, two, TTFT_MS),
             )
@@ -117,6 +117,21 @@ def h100_table(runs: Sequence[Measurement]) -> Table:
     return Table(headers, rows, caption, text_columns=2)
 
 
+def sums_table(path: Path | str = "recorded/sums_two_h200.json") -> Table:
+    """Return how long two GPUs take to sum one step's hidden states, in three ways."""
+    runs = load_measurements(path)
+    times = {
+        (tuple(run.settings["shape"]), run.settings["way"]): run.values["microseconds"].value for run in runs
+    }
+    ways = list(dict.fromkeys(way for _, way in times))
+    rows = [
+        (f"{batch} × {hidden:,}", *(f"{times[(batch, hidden), way]:.1f}" for way in ways))
+        for batch, hidden in dict.fromkeys(shape for shape, _ in times)
+    ]
+    caption = f"One sum among 64 in a CUDA graph, bfloat16; {note_of(runs)}."
+    return Table(("batch × hidden size", *(f"{way}, µs" for way in ways)), rows, caption)
+
+
 def partner(runs: Sequence[Measurement], two: Measurement) -> Measurement | None:
     """Return the run on one GPU that differs from ``two`` in nothing else; None for a run on one GPU."""
     if two.settings["strategy"] == "none":
@@ -126,10 +141,27 @@ def partner(runs: Sequence[Measurement], two: Measurement) -> Measurement | None
     return next((run for run in runs if wanted.items() <= run.settings.items()), None)
 
 
+def _way(two: Measurement) -> str:
+    """Return how two GPUs shared the work."""
+    strategy, parts = two.settings["strategy"], two.settings.get("micro_batches", 1)
+    return WAYS.get(strategy, strategy) + (f", {parts} micro-batches" if parts > 1 else "")
+
+
+def _requests(run: Measurement) -> str:
+    """Return how many sequences of how many tokens ran at once; of replicas, on each."""
+    tokens = run.settings["tokens"]
+    each = " each" if run.settings["strategy"] == "data" else ""
+    return f"{run.settings['batch']} × {'not noted' if tokens is None else f'{tokens:,}'}{each}"
+
+
 def _beside(one: Measurement, two: Measurement, name: str) -> tuple[str, str, str]:
     """Return a value of both and the gain: the ratio of speeds, for a time its inverse."""
     if name not in one.values or name not in two.values:
         return ("–", "–", "–")
     first, second = one.values[name].value, two.values[name].value
     gain = first / second if name == TTFT_MS else second / first
-    return (f"{first:,g}", f"{second:,g}", f"{gain:.2f} ×")
+    return (_four_digits(first), _four_digits(second), f"{gain:.2f} ×")
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Recorded runs on two H100s: which ones there are, and how much faster one is than another."""
+"""Recorded runs on one and two GPUs: which ones there are, and how much faster one is than another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,19 +7,20 @@ from typing import Any
 from workshop_utils.errors import WorkshopError
 from workshop_utils.measure.measurement import Measurement, load_measurements
 
-# Every such file in the notebooks' folder of recordings counts: later ones appear by themselves.
-FILES = "two_h100_*.json"
+# Every such file in the notebooks' folder of recordings counts: later ones appear by themselves. Times on
+# H100s and on H200s stay apart.
+H100_FILES, H200_FILES = "*_h100_*.json", "two_h200_*.json"
 TOKENS_PER_S, TTFT_MS = "tokens_per_s", "ttft_ms"
 # A short prompt; None where it was not noted.
 SHORT_PROMPTS = (128, None)
 
 
-def load_runs(folder: Path | str = "recorded") -> tuple[Measurement, ...]:
-    """Return all runs recorded on two H100s, file by file; WorkshopError where there are none."""
-    files = sorted(Path(folder).glob(FILES))
-    if not files:
-        raise WorkshopError(f"there is no {FILES} in {folder}; run the notebook in its own folder.")
-    return tuple(run for file in files for run in load_measurements(file))
+def load_runs(folder: Path | str = "recorded", files: str = H100_FILES) -> tuple[Measurement, ...]:
+    """Return all runs recorded on H100s, or in other ``files``, in order; WorkshopError without any."""
+    found = sorted(Path(folder).glob(files))
+    if not found:
+        raise WorkshopError(f"there is no {files} in {folder}; run the notebook in its own folder.")
+    return tuple(run for file in found for run in load_measurements(file))
 
 
 def select(runs: Sequence[Measurement], value: str = TOKENS_PER_S, **settings: Any) -> list[Measurement]:
