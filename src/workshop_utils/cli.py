@@ -23,6 +23,7 @@ COMMANDS = {
         "explain a log of vLLM or a message out of memory",
     ),
     "bench": ("workshop_utils.parallel.bench_command", "measure this machine beside the predictions"),
+    "plot": ("workshop_utils.figures.plot_command", "draw runs of `workshop bench` beside their limits"),
     "run": ("workshop_utils.parallel.run_command", "run a script on several ranks, with torchrun"),
     "record": ("workshop_utils.measure.record_command", "run a command and keep what its GPUs did"),
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),

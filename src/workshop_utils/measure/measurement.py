@@ -59,9 +59,14 @@ def save_measurements(path: Path, measurements: Iterable[Measurement]) -> None:
 
 
 def load_measurements(path: Path | str) -> tuple[Measurement, ...]:
-    """Read recorded measurements; a file that is missing or not ours is a ``WorkshopError``."""
+    """Read recorded measurements: a JSON list, or with ``.jsonl`` one a line.
+
+    A file that is missing or not ours is a ``WorkshopError``.
+    """
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        lines = Path(path).suffix == ".jsonl"
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)
         return tuple(_from_json(row) for row in rows)
     except OSError as error:
         raise WorkshopError(

@@ -31,6 +31,7 @@ EPILOG = """examples:
   workshop bench run --strategy tensor --ranks 2 --model llama-3.1-8b --twin --json
   workshop bench run --strategy plain,data,pipeline --ranks 2 --model smollm2-135m --batch 1,8 --out
   runs.jsonl
+  workshop plot runs.jsonl --out speeds.svg
 
 With several values, all combinations run, one after the other, and a table compares them.
 
