@@ -5,7 +5,7 @@ from typing import Any
 from workshop_utils.models.small_model import small_model_folder
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.load import load_decoder
-from workshop_utils.parallel.pipeline import stage_layers
+from workshop_utils.parallel.pipeline import layers_of_stages
 from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.weights import CheckpointWeights
 
@@ -20,6 +20,7 @@ def load_stage(stage: int, stages: int, *, room: int, device: str) -> Decoder:
     dtype: Any = torch.float32 if device == "cpu" else torch.bfloat16
     folder = small_model_folder()
     spec = read_spec(str(folder))
-    parts = stage_layers([spec.layer_values] * len(spec.layers), spec.hidden * spec.vocabulary, stages)
     weights = CheckpointWeights(folder, device, dtype)
-    return load_decoder(spec, weights, layers=parts[stage], room=room, device=device, dtype=dtype)
+    return load_decoder(
+        spec, weights, layers=layers_of_stages(spec, stages)[stage], room=room, device=device, dtype=dtype
+    )

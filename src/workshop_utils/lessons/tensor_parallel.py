@@ -144,7 +144,8 @@ def partner(runs: Sequence[Measurement], two: Measurement) -> Measurement | None
 def _way(two: Measurement) -> str:
     """Return how two GPUs shared the work."""
     strategy, parts = two.settings["strategy"], two.settings.get("micro_batches", 1)
-    return WAYS.get(strategy, strategy) + (f", {parts} micro-batches" if parts > 1 else "")
+    name: str = WAYS.get(strategy, strategy)
+    return f"{name}, {parts} micro-batches" if parts > 1 else name
 
 
 def _requests(run: Measurement) -> str:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workshop_utils.errors import WorkshopError
-from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import BenchCase, random_prompts
+from workshop_utils.parallel.bench_predicted import VALUE_BYTES, predicted_peaks
 from workshop_utils.parallel.data import Answered, answer_all
 from workshop_utils.parallel.launch.environment import cores_here
 from workshop_utils.parallel.launch.launcher import launch
@@ -19,7 +18,6 @@ from workshop_utils.parallel.prompt_service import PromptService
 from workshop_utils.parallel.tensor import bytes_sent
 
 WORKER = Path(__file__).with_name("bench_worker.py")
-VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class RankFailedError(Exception):
@@ -191,21 +189,6 @@ def replica_environment(number: int, ranks: int, replicas: int) -> dict[str, str
     gpus = [known[n] if known and n < len(known) else str(n) for n in wanted]
     cores = max(1, cores_here() // (ranks * replicas))
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "OMP_NUM_THREADS": str(cores)}
-
-
-def predicted_peaks(case: BenchCase) -> tuple[int, ...] | None:
-    """Return what the memory engine expects of each rank of a replica, None where it has no such layout."""
-    if case.dtype not in VALUE_BYTES or case.kv_heads is not None:
-        return None
-    try:
-        found = estimate(
-            find_architecture(case.model), tokens=case.tokens + case.new, new_tokens=case.new,
-            batch=case.batch, dtype=case.dtype, cache="static", tensor_parallel=case.tensor,
-            pipeline_parallel=case.pipeline,
-        )  # fmt: skip
-    except WorkshopError:
-        return None
-    return tuple(gpu.peak_bytes for gpu in found.per_gpu)
 
 
 def spread(values: Sequence[float]) -> float:

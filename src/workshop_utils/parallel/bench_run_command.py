@@ -15,8 +15,9 @@ from workshop_utils.measure.bench_memory_machine import bench_machine, visible
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_models import model_with_weights
+from workshop_utils.parallel.bench_predicted import predicted_peaks
 from workshop_utils.parallel.bench_record import append
-from workshop_utils.parallel.bench_result import RankFailedError, RunFigures, predicted_peaks, run_case
+from workshop_utils.parallel.bench_result import RankFailedError, RunFigures, run_case
 from workshop_utils.parallel.bench_text import comparison_text, figures_text
 from workshop_utils.parallel.layout import check
 from workshop_utils.parallel.run_command import sigterm_interrupts

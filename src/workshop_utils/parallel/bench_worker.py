@@ -24,7 +24,7 @@ from workshop_utils.parallel.launch import notes
 from workshop_utils.parallel.layout import Layout
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.padded_heads import PaddedHeads, with_kv_heads
-from workshop_utils.parallel.pipeline import stage_layers
+from workshop_utils.parallel.pipeline import layers_of_stages
 from workshop_utils.parallel.plain import generate_plain, load_model
 from workshop_utils.parallel.runner import runner_for
 from workshop_utils.parallel.spec import read_spec
@@ -126,8 +126,7 @@ def share_of(case: BenchCase, world: World) -> Decoder:
     if case.kv_heads is not None:
         padded = with_kv_heads(spec, case.kv_heads)
         weights, spec = PaddedHeads(weights, spec), padded
-    head_values = spec.hidden * spec.vocabulary
-    layers = stage_layers([spec.layer_values] * len(spec.layers), head_values, case.pipeline)
+    layers = layers_of_stages(spec, case.pipeline)
     return load_decoder(
         spec, weights, layers=layers[world.place.stage], tensor=world.tensor, room=case.tokens + case.new,
         device=world.device, dtype=dtype,

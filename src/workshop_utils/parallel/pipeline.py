@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workshop_utils.errors import WorkshopError
+
+if TYPE_CHECKING:
+    from workshop_utils.parallel.spec import DecoderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,11 @@ def stage_layers(layer_bytes: Sequence[int], head_bytes: int, stages: int) -> tu
         }
     starts = (*fullest[count][1], count)
     return tuple(range(a, b) for a, b in pairwise(starts))
+
+
+def layers_of_stages(spec: "DecoderSpec", stages: int) -> tuple[range, ...]:
+    """Return the layers of each stage of a decoder."""
+    return stage_layers([spec.layer_values] * len(spec.layers), spec.hidden * spec.vocabulary, stages)
 
 
 def bubble(stages: int, micro_batches: int) -> float:
