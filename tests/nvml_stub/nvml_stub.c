@@ -25,7 +25,8 @@
 #include <time.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, INSUFFICIENT_SIZE = 7, LOST = 15 };
-enum { MOST_GPUS = 16 };
+enum { MOST_GPUS = 16, LINKS = 18 };
+static const unsigned int ALL_LINKS = 0xffffffff;
 static const unsigned long long TOTAL_BYTES = 150754820096ull, RESERVED_BYTES = 650ull << 20;
 
 typedef struct { unsigned int index; } *device_t;
@@ -314,6 +315,8 @@ int nvmlDeviceGetFieldValues(device_t device, int count, field_t *values)
     for (int i = 0; !code && i < count; i++) {
         int nvlink = values[i].id == NVLINK_TX || values[i].id == NVLINK_RX;
         double rate = 1e9 * (double)control(nvlink ? "nvlink_gb_per_s" : "pcie_gb_per_s", NULL, 0);
+        if (nvlink && values[i].scope != ALL_LINKS)
+            rate /= LINKS;
         double time = now();
         values[i].timestamp = (long long)(1e6 * time);
         values[i].type = UNSIGNED_LONG_LONG;

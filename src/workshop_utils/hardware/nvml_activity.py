@@ -1,14 +1,13 @@
 """What of a GPU is busy (Hopper and later): SMs, tensor cores and memory, from NVML's GPM counters.
 
 "Utilisation" says that some kernel ran; these say which share of the chip it used. Each figure is an average
-between two samples of the driver, which must lie 0.2 s apart or more; asked sooner, the last one stands.
+between two samples of the driver, which must lie 0.2 s apart or more.
 Metrics: ``nvmlGpmMetricId_t``, https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
 """
 
 from types import ModuleType
 from typing import Any
 
-LEAST_SECONDS = 0.2
 METRICS = {"sm_percent": 2, "tensor_percent": 5, "dram_percent": 10}
 NO_GPM = "only Hopper and later GPUs count this"
 
@@ -20,8 +19,7 @@ class Activity:
         self._nvml = nvml
         self._handle = handle
         self._samples: list[Any] = []
-        self._taken_at: float | None = None
-        self._last: dict[str, float | None] = dict.fromkeys(METRICS)
+        self._begun = False
         self.supported = bool(nvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)
         if self.supported:
             self._request = nvml.c_nvmlGpmMetricsGet_t()
@@ -31,23 +29,21 @@ class Activity:
                 self._request.metrics[place].metricId = number
             self._samples = [nvml.nvmlGpmSampleAlloc() for _ in range(2)]
 
-    def read(self, ticks: float) -> dict[str, float | None]:
-        """Return percent by field; None until two samples are there. Raises NVMLError as the driver does."""
-        if self._taken_at is not None and ticks - self._taken_at < LEAST_SECONDS:
-            return self._last
+    def read(self) -> dict[str, float | None]:
+        """Return percent by field since the last call, None at the first. Raises NVMLError."""
         older, newer = self._samples
         self._nvml.nvmlGpmSampleGet(self._handle, older)
         self._samples = [newer, older]
-        first, self._taken_at = self._taken_at is None, ticks
-        if not first:
-            self._request.sample1, self._request.sample2 = newer, older
-            self._nvml.nvmlGpmMetricsGet(self._request)
-            metrics = self._request.metrics
-            self._last = {
-                field: None if metrics[place].nvmlReturn else metrics[place].value
-                for place, field in enumerate(METRICS)
-            }
-        return self._last
+        if not self._begun:
+            self._begun = True
+            return dict.fromkeys(METRICS)
+        self._request.sample1, self._request.sample2 = newer, older
+        self._nvml.nvmlGpmMetricsGet(self._request)
+        metrics = self._request.metrics
+        return {
+            field: None if metrics[place].nvmlReturn else metrics[place].value
+            for place, field in enumerate(METRICS)
+        }
 
     def close(self) -> None:
         """Give the samples back."""

@@ -1,23 +1,29 @@
 """One GPU of the driver: who it is, all figures that it reports, and the fault that ended it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from workshop_utils.hardware import nvml_reasons
 from workshop_utils.hardware.nvml_activity import METRICS, NO_GPM, Activity
-from workshop_utils.hardware.nvml_figures import FIGURES
+from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, HALF_SECOND, SECOND
 from workshop_utils.hardware.nvml_traffic import COUNTERS, WANTED, Traffic
 from workshop_utils.hardware.reading import GpuReading
 
-# A tick at 1 Hz may come a tenth early.
-SLOW_SECONDS = 0.9
+FIGURES_OF = {
+    period: [figure for figure in FIGURES if figure.period == period]
+    for period in (EVERY_TICK, HALF_SECOND, SECOND)
+}
 
 
 @dataclass
 class NvmlDevice:
-    """A handle of the driver (None once it stopped being valid), who it was, and the counters so far."""
+    """A handle of the driver (None once it stopped being valid), who it was, and what it last said.
+
+    ``found`` and ``missing`` hold each figure's last value or the words for why there is none, ``read_at``
+    when the figures of a period were asked.
+    """
 
     nvml: ModuleType
     index: int
@@ -26,79 +32,80 @@ class NvmlDevice:
     name: str | None = None
     fault: int | None = None
     shut_down_by_others: bool = False
-    slow_at: float = float("-inf")
-    slow: dict[str, Any] = field(default_factory=dict)
-    slow_missing: dict[str, str] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    read_at: dict[float, float] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
     activity: Activity | None = None
 
     def read(self, ticks: float) -> GpuReading:
-        """Read everything; ``ticks`` are seconds of a clock that never jumps."""
-        found: dict[str, Any] = {}
-        missing: dict[str, str] = {}
-        for read in (self._figures, self._memory, self._traffic, self._activity):
-            if self.fault is None:
-                read(ticks, found, missing)
+        """Read what is due; ``ticks`` are seconds of a clock that never jumps."""
+        for period in (EVERY_TICK, HALF_SECOND, SECOND):
+            due = ticks - self.read_at.get(period, float("-inf")) >= period
+            if due and self.fault is None:
+                self.read_at[period] = ticks
+                self._read_period(period, ticks)
         if self.fault is not None:
             status, error = nvml_reasons.of_device(self.fault, self.index, self.name)
             return GpuReading(self.index, self.uuid, self.name, status, error)
-        return GpuReading(self.index, self.uuid, self.name, not_reported=missing, **found)
+        return GpuReading(self.index, self.uuid, self.name, not_reported=dict(self.missing), **self.found)
 
     def close(self) -> None:
         """Give back what was allocated in the driver."""
         if self.activity is not None:
             ask_of(self.nvml, self.activity.close)
 
-    def _figures(self, ticks: float, found: dict[str, Any], missing: dict[str, str]) -> None:
-        slow_ones_too = ticks - self.slow_at >= SLOW_SECONDS
-        if slow_ones_too:
-            self.slow_at, self.slow, self.slow_missing = ticks, {}, {}
-        for figure in FIGURES:
-            if figure.slow and not slow_ones_too:
-                continue
+    def _read_period(self, period: float, ticks: float) -> None:
+        for figure in FIGURES_OF[period]:
             value, words = self._ask(figure.function, *figure.arguments)
             if self.fault is not None:
                 return
-            if words:
-                (self.slow_missing if figure.slow else missing)[figure.field] = words
-            else:
-                (self.slow if figure.slow else found)[figure.field] = figure.convert(value)
-        found |= self.slow
-        missing |= self.slow_missing
+            self._keep({figure.field: None if words else figure.convert(value)}, words)
+        if period == EVERY_TICK:
+            self._memory()
+        elif period == HALF_SECOND and self.fault is None:
+            self._traffic(ticks)
+            self._activity()
 
-    def _memory(self, _: float, found: dict[str, Any], missing: dict[str, str]) -> None:
+    def _keep(self, figures: Mapping[str, Any], words: str) -> None:
+        """Remember figures, or with ``words`` why there are none."""
+        for name, value in figures.items():
+            if words:
+                self.missing[name] = words
+                self.found.pop(name, None)
+            else:
+                self.found[name] = value
+                self.missing.pop(name, None)
+
+    def _memory(self) -> None:
         """Ask the second form first: like nvidia-smi, its ``used`` leaves out what the driver reserves."""
         memory, words = self._ask("nvmlDeviceGetMemoryInfo", self.nvml.nvmlMemory_v2)
         if memory is None and self.fault is None:
             memory, words = self._ask("nvmlDeviceGetMemoryInfo")
-        if words:
-            missing |= dict.fromkeys(("memory_used_bytes", "memory_total_bytes"), words)
-        else:
-            found |= {"memory_used_bytes": memory.used, "memory_total_bytes": memory.total}
+        used, total = (None, None) if memory is None else (memory.used, memory.total)
+        self._keep({"memory_used_bytes": used, "memory_total_bytes": total}, words)
 
-    def _traffic(self, ticks: float, found: dict[str, Any], missing: dict[str, str]) -> None:
+    def _traffic(self, ticks: float) -> None:
         values, words = self._ask("nvmlDeviceGetFieldValues", WANTED)
         if words:
-            missing |= dict.fromkeys((counter.field for counter in COUNTERS), words)
-        else:
-            rates, without = self.traffic.rates(values, ticks)
-            found |= rates
-            missing |= {name: str(self.nvml.NVMLError(code)) for name, code in without.items()}
+            self._keep(dict.fromkeys(counter.field for counter in COUNTERS), words)
+            return
+        rates, without = self.traffic.rates(values, ticks)
+        self._keep(rates, "")
+        for name, code in without.items():
+            self._keep({name: None}, str(self.nvml.NVMLError(code)))
 
-    def _activity(self, ticks: float, found: dict[str, Any], missing: dict[str, str]) -> None:
+    def _activity(self) -> None:
         """Read GPM; a driver or GPU without it says so at every reading, at the cost of one call."""
         if self.activity is None:
             self.activity, _, _ = ask_of(self.nvml, lambda: Activity(self.nvml, self.handle))
         activity = self.activity
         if activity is None or not activity.supported:
-            missing |= dict.fromkeys(METRICS, NO_GPM)
+            self._keep(dict.fromkeys(METRICS), NO_GPM)
             return
-        figures, fault, words = ask_of(self.nvml, lambda: activity.read(ticks))
+        figures, fault, words = ask_of(self.nvml, activity.read)
         self._note(fault)
-        if words:
-            missing |= dict.fromkeys(METRICS, words)
-        else:
-            found |= figures
+        self._keep(figures or dict.fromkeys(METRICS), words)
 
     def _ask(self, function: str, *rest: object) -> tuple[Any, str]:
         """Read one figure; the words say why it is missing."""

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from workshop_utils.hardware.reading import GpuProcess
 
+# Seconds between two readings at the fastest rates: only what changes by the moment is worth ten a second. A
+# tick may come a tenth early.
+EVERY_TICK, HALF_SECOND, SECOND = 0.0, 0.45, 0.9
 CORE_SENSOR = 0
 SM_CLOCK, MEMORY_CLOCK = 1, 2
 # Bits of nvmlClocksEventReasons that hold a GPU back, each with words for a reader. Being idle, clocks that
@@ -24,13 +27,13 @@ THROTTLE_REASONS = {
 
 
 class Figure(NamedTuple):
-    """One ``field`` of ``GpuReading``; a ``slow`` one is asked once a second at most."""
+    """One ``field`` of ``GpuReading``, asked every ``period`` seconds at most."""
 
     field: str
     function: str
     arguments: tuple[object, ...] = ()
     convert: Callable[[Any], Any] = lambda value: value
-    slow: bool = True
+    period: float = SECOND
 
 
 def thousandths(value: int) -> float:
@@ -53,9 +56,9 @@ FIGURES = (
         "utilization_percent",
         "nvmlDeviceGetUtilizationRates",
         convert=lambda rates: rates.gpu,
-        slow=False,
+        period=EVERY_TICK,
     ),
-    Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths, slow=False),
+    Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths, period=HALF_SECOND),
     Figure("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", convert=thousandths),
     Figure("energy_joules", "nvmlDeviceGetTotalEnergyConsumption", convert=thousandths),
     Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,)),
