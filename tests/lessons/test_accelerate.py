@@ -1,9 +1,11 @@
 """Notebook 07: maps in words, what is fetched for a token, recorded maps, and what commands start."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from workshop_utils.figures.token_path import Step, token_path_figure
@@ -25,12 +27,19 @@ from workshop_utils.lessons.accelerate_offload import (
     plan_table,
 )
 from workshop_utils.lessons.accelerate_quantised import quantised_table
-from workshop_utils.lessons.accelerate_recorded import ACCELERATE, load_placements, recorded_table
+from workshop_utils.lessons.accelerate_recorded import (
+    ACCELERATE,
+    key_of,
+    load_placements,
+    placements_table,
+    split_table,
+)
 from workshop_utils.lessons.accelerate_speeds import Speeds, measure_speeds
 from workshop_utils.lessons.accelerate_token import token_figure, token_table
 from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.token_log import Unit, one_token, parents, units_of
-from workshop_utils.measure.measurement import Quantity, load_measurements, save_measurements
+from workshop_utils.measure.measurement import load_measurements
+from workshop_utils.parallel.big_model.speed import speeds
 
 RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded"
 MOST_LINES = 35
@@ -200,35 +209,52 @@ def test_every_tier_gets_limits_below_the_model(monkeypatch: pytest.MonkeyPatch)
         assert all(isinstance(key, int) or key == "cpu" for key in limits)
 
 
-def test_recorded_maps_of_the_bench_appear_by_themselves(tmp_path: Path) -> None:
-    references = load_placements(RECORDED)
-    first = load_measurements(RECORDED / "two_h100_references.json")
-    save_measurements(tmp_path / "two_h100_references.json", first)
-    table = recorded_table(load_placements(tmp_path))
-    assert [row[-2:] for row in table.rows] == [("29.8", "1 ×"), ("17.1", "0.57 ×")]
-    assert "Not recorded yet" in table.caption
-    assert references[:2] == load_placements(tmp_path)
-
-    def bench(model: str, placement: str, speed: float, moved: int, tokens: int = 128) -> Any:
-        values = {"tokens_per_s": Quantity(speed, "tokens/s"), "moved_per_token": Quantity(moved, "bytes")}
-        settings = {"model": model, "placement": placement, "batch": 1, "tokens": tokens, "dtype": "bfloat16"}
-        return {**vars_of(first[0]), "values": values, "settings": settings}
-
-    made = [
-        bench("llama-3.1-8b", "one", 40.0, 0), bench("llama-3.1-8b", "cpu50", 2.0, 8 * 10**9),
-        bench("llama-3.1-70b", "split", 7.0, 0),
-        bench("mistral-small-24b", "one", 40.0, 0, tokens=4096),
-    ]  # fmt: skip
-    save_measurements(tmp_path / ACCELERATE, [type(first[0])(**fields) for fields in made])
-    table = recorded_table(load_placements(tmp_path))
-    assert table.rows[3][1:] == ("50 % of the layers in host memory", "1 × 128", "8.0 GB", "2", "0.05 ×")
-    assert table.rows[4][-1] == "does not fit on one"
-    assert [row[-1] for row in table.rows[:2]] == ["1 ×", "0.57 ×"]  # not compared with the bench's run
-    assert "Not recorded yet" not in table.caption
+def test_recorded_maps_stand_predicted_beside_measured() -> None:
+    runs = load_placements(RECORDED)
+    table = placements_table(runs)
+    assert len(table.rows) == len(runs) == len(load_measurements(RECORDED / ACCELERATE))
+    half = next(row for row in table.rows if row[1] == "50 % of the layers in host memory")
+    assert half[2:7] == ("1 × 128", "8.0 GB", "9.15", "9.13", "848")
+    assert half[7] == f"{runs[2].values['tpot'].value:.0f}"
+    split = next(row for row in table.rows if row[1] == "layers split over two GPUs")
+    assert split[3:6] == ("nothing", "2.56 + 2.49", "2.56 + 2.49")
+    assert [row[-1] for row in table.rows if "one GPU" in row[1]] == ["1 ×", "1 ×"]
+    # What ran on another text has no run on one GPU to be compared with.
+    fitted = [row for row in table.rows if row[1].startswith("map fitted to")]
+    assert (len(fitted), {row[-1] for row in fitted}) == (6, {"–"})
+    assert fitted[-1][1] == "map fitted to 11 + 11 GB"
 
 
-def vars_of(measurement: Any) -> dict[str, Any]:
-    return {name: getattr(measurement, name) for name in measurement.__dataclass_fields__}
+def test_times_of_other_hardware_are_never_compared() -> None:
+    runs = load_placements(RECORDED)
+    elsewhere = [replace(run, hardware="another GPU") for run in runs if run.settings["placement"] == "one"]
+    assert not {key_of(run) for run in elsewhere} & {key_of(run) for run in runs}
+    assert "NVIDIA H200" in placements_table(runs[:1]).caption
+    split = split_table(RECORDED)
+    assert [row[-2:] for row in split.rows] == [("29.8", "1 ×"), ("17.1", "0.57 ×")]
+    assert "H100" in split.caption
+    assert "H200" not in split.caption
+
+
+def test_the_text_of_the_notebook_quotes_the_table_and_the_constants() -> None:
+    notebook = nbformat.read(RECORDED.parent / "07_accelerate.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    rows = {(row[0], row[1]): row for row in placements_table(load_placements(RECORDED)).rows}
+    half = rows["llama-3.1-8b, bfloat16", "50 % of the layers in host memory"]
+    split = rows["llama-3.2-1b, float32", "layers split over two GPUs"]
+    assert f"{half[3]} a token cost {half[-1]}" in text
+    assert f"takes {split[-1]} as long" in text
+    hook, copies, length = (speeds()[name] for name in ("hook_ms", "host_gb_per_s", "new_length_ms"))
+    assert f"hooks add {hook['others'][0]['value']:.1f} ms a layer" in text
+    assert f"{copies['value']} GB/s, we had assumed 10" in text
+    assert f"costs {length['value']} ms more on each GPU" in text
+    runs = load_placements(RECORDED)
+    gpus = [(run, key) for run in runs for key in run.settings["layers"] if key.isdigit()]
+    off = [
+        run.values[f"peak_{key}"].value / run.values[f"predicted_peak_{key}"].value - 1 for run, key in gpus
+    ]
+    assert max(map(abs, off)) < 0.002
+    assert "predicted within 0.2 %" in text
 
 
 def test_without_the_library_a_sentence_says_what_is_missing(

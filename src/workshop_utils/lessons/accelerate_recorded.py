@@ -1,82 +1,116 @@
-"""Notebook 07: device maps of large models on two H100s, as far as they have been recorded."""
+"""Notebook 07: recorded device maps, two H200s predicted beside measured, and a split that two H100s ran."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workshop_utils.lessons.accelerate_maps import size_words
 from workshop_utils.lessons.table import Table
 from workshop_utils.lessons.two_h100 import TOKENS_PER_S, note_of, select
 from workshop_utils.measure.measurement import Measurement, load_measurements
+from workshop_utils.parallel.big_model.bench_accelerate_case import FIT, ONE, SPLIT
+from workshop_utils.parallel.big_model.bench_accelerate_result import Prediction
+from workshop_utils.parallel.big_model.recorded_runs import predict_again
+from workshop_utils.parallel.big_model.speed import speeds
+from workshop_utils.units import GB
 
-REFERENCES, ACCELERATE = "two_h100_references.json", "accelerate_two_h100.json"
+REFERENCES, ACCELERATE = "two_h100_references.json", "accelerate_two_h200.json"
 LARGE, EAGER = "mistral-small-24b", "transformers, eager"
-WORDS = {"one": "one GPU", "split": "layers split over two GPUs", "fit": "as many GPUs as it needs"}
-OF_STRATEGY = {"none": "one", "layers": "split"}
+OF_STRATEGY = {"none": ONE, "layers": SPLIT}
+WORDS = {ONE: "one GPU", SPLIT: "layers split over two GPUs"}
 OFFLOADED = re.compile(r"(cpu|disk)(\d+)")
 PLACES = {"cpu": "in host memory", "disk": "on the disk"}
-MOVED = "moved_per_token"
-
-
-def placement_of(run: Measurement) -> str:
-    """Return the placement of a run: the bench's name, or that of the strategy of an older recording."""
-    return str(run.settings.get("placement") or OF_STRATEGY[run.settings["strategy"]])
-
-
-def placement_words(placement: str) -> str:
-    """Return a placement of ``workshop bench accelerate`` in words: ``50 % of the layers in host memory``."""
-    if found := OFFLOADED.fullmatch(placement):
-        return f"{found[2]} % of the layers {PLACES[found[1]]}"
-    return WORDS.get(placement, placement)
+TPOT, MOVED = "tpot", "moved_per_token"
 
 
 def load_placements(folder: Path | str = "recorded") -> tuple[Measurement, ...]:
-    """Return the recorded device maps: a large model's of the first recordings, and the bench's if there."""
-    references = load_measurements(Path(folder) / REFERENCES)
-    first = [
-        run for kind in OF_STRATEGY for run in select(references, model=LARGE, engine=EAGER, strategy=kind)
-    ]
-    file = Path(folder) / ACCELERATE
-    return (*first, *(load_measurements(file) if file.exists() else ()))
+    """Return the recorded runs of ``workshop bench accelerate``: those with a run on one GPU first."""
+    runs = load_measurements(Path(folder) / ACCELERATE)
+    return tuple(sorted(runs, key=lambda run: run.settings["placement"] == FIT))
 
 
-def recorded_table(runs: Sequence[Measurement]) -> Table:
-    """Return one row a run: where the weights are, what is fetched for a token, and the speed."""
-    alone = {key_of(run): run.values[TOKENS_PER_S].value for run in runs if placement_of(run) == "one"}
+def placement_words(run: Measurement) -> str:
+    """Return where a run's weights are: ``50 % of the layers in host memory``."""
+    name = str(run.settings["placement"])
+    if found := OFFLOADED.fullmatch(name):
+        return f"{found[2]} % of the layers {PLACES[found[1]]}"
+    if name == FIT:
+        limits = " + ".join(f"{limit / GB:.0f}" for limit in run.settings["limits_bytes"].values())
+        return f"map fitted to {limits} GB"
+    return WORDS[name]
+
+
+def placements_table(runs: Sequence[Measurement]) -> Table:
+    """Return one row a run: what is fetched for a token; peaks and time, predicted beside measured.
+
+    Expected times are that of the recording, made before anything was measured, and today's.
+    """
+    alone = {key_of(run): run for run in runs if run.settings["placement"] == ONE}
     rows = []
     for run in runs:
-        speed, one = run.values[TOKENS_PER_S].value, alone.get(key_of(run))
-        moved = run.values[MOVED].value if MOVED in run.values else 0
+        predicted, one = predict_again(run), alone.get(key_of(run))
+        moved, took = run.values[MOVED].value, run.values[TPOT].value
         rows.append(
             (
-                str(run.settings["model"]),
-                placement_words(placement_of(run)),
+                f"{run.settings['model']}, {run.settings['dtype']}",
+                placement_words(run),
                 f"{run.settings['batch']} × {run.settings['tokens']:,}",
-                size_words(moved) if moved and OFFLOADED.fullmatch(placement_of(run)) else "nothing",
-                f"{speed:.3g}",
-                f"{speed / one:.2g} ×" if one else "does not fit on one",
+                size_words(moved) if moved else "nothing",
+                *peak_words(run, predicted),
+                f"{run.values['predicted_tpot'].value:.0f}",
+                f"{took:.0f}",
+                f"{predicted.tpot.ms:.0f}",
+                f"{took / one.values[TPOT].value:.2g} ×" if one else "–",
             )
         )
-    recorded = any("placement" in run.settings for run in runs)
-    missing = (
-        ""
-        if recorded
-        else " Not recorded yet: offload to host memory and disk, and models that need both GPUs; "
-        "`workshop bench accelerate` measures them on your machine."
-    )
     headers = (
         "model",
         "where its weights are",
         "prompts × tokens",
         "fetched a token",
-        "tokens/s",
-        "against one GPU",
+        "GB at the peak, predicted",
+        "GB, measured",
+        "ms a token, expected before",
+        "ms, measured",
+        "ms, expected today",
+        "time against one GPU",
     )
-    return Table(headers, rows, f"{note_of(runs)}.{missing}", text_columns=2)
+    first = speeds()["new_length_ms"]["value"]
+    caption = (
+        f"{note_of(runs)}; those of a lone H200 while the other GPU of its machine was at work. Expected "
+        "today: with constants that come from these rows. Maps fitted to smaller GPUs ran once, on context "
+        f"lengths new to the process: with {first:g} ms a token and GPU for that."
+    )
+    return Table(headers, rows, caption, text_columns=2)
+
+
+def peak_words(run: Measurement, predicted: Prediction) -> tuple[str, str]:
+    """Return the highest memory of each GPU of a map in GB, predicted and measured."""
+    sizes = {key: size for key, size in predicted.peak_bytes.items() if isinstance(key, int)}
+    measured = [run.bytes_of(f"peak_{key}") for key in sizes]
+    return in_gb(sizes.values()), in_gb(measured)
+
+
+def in_gb(sizes: Iterable[int]) -> str:
+    """Return the bytes of each GPU in GB."""
+    return " + ".join(f"{size / GB:.2f}" for size in sizes)
+
+
+def split_table(folder: Path | str = "recorded") -> Table:
+    """Return what splitting a large model's layers over two H100s did to its speed."""
+    references = load_measurements(Path(folder) / REFERENCES)
+    runs = [
+        run for kind in OF_STRATEGY for run in select(references, model=LARGE, engine=EAGER, strategy=kind)
+    ]
+    rates = [run.values[TOKENS_PER_S].value for run in runs]
+    rows = [
+        (LARGE, WORDS[OF_STRATEGY[run.settings["strategy"]]], f"{speed:.3g}", f"{speed / rates[0]:.2g} ×")
+        for run, speed in zip(runs, rates, strict=True)
+    ]
+    headers = ("model", "where its weights are", "tokens/s", "against one GPU")
+    return Table(headers, rows, f"{note_of(runs)}.", text_columns=2)
 
 
 def key_of(run: Measurement) -> tuple[object, ...]:
-    """Return what must be alike for two runs to be compared; the first recordings were measured otherwise."""
-    software = tuple(run.versions.get(name) for name in ("torch", "transformers"))
-    alike = (run.settings.get(name) for name in ("model", "batch", "tokens", "dtype"))
-    return (*alike, software, "placement" in run.settings)
+    """Return what must be alike for two runs to be compared."""
+    return (run.hardware, *(run.settings[name] for name in ("model", "batch", "tokens", "dtype")))

@@ -28,6 +28,8 @@ SLEEP_AFTER_SECONDS = 600.0
 # A rate needs two readings: the time between them when the thread wakes up.
 PRIMING_SECONDS = 0.1
 FRESH_SECONDS = 3.0
+# CPU use is an average over time: reading it ten times a second would say nothing new. A tick may be early.
+HOST_SECONDS = 0.45
 STOP_SECONDS = 3.0
 
 T = TypeVar("T")
@@ -55,6 +57,8 @@ class Sampler:
         self._gpus = gpus or Nvml()
         self._driver = DriverThread[Any](lambda: self._guard("GPUs", self._gpus.read), self._gpus.close)
         self._host = host or Host()
+        self._host_read_at = float("-inf")
+        self._host_reading: Reading[Any] | None = None
         self._sleep_after = sleep_after_seconds
         self._condition = threading.Condition()
         self._history: deque[Sample] = deque()
@@ -143,6 +147,7 @@ class Sampler:
     def _sample_while_watched(self) -> None:
         """From waking up to falling asleep."""
         self._read()
+        self._host_read_at = float("-inf")  # the first sample has rates since the reading just made
         tick = time.monotonic() - self._tick_seconds() + PRIMING_SECONDS
         while (seconds := self._wait_for_next(tick)) is not None:
             # On the beat; after a reading that took longer than a tick, from now on, without a burst.
@@ -164,8 +169,11 @@ class Sampler:
 
     def _read(self) -> Sample:
         gpus = self._driver.read()
-        host: Reading[Any] = self._guard("CPU and memory", self._host.read)
-        return Sample(time.time(), time.monotonic(), gpus, host)
+        now = time.monotonic()
+        if self._host_reading is None or now - self._host_read_at >= HOST_SECONDS:
+            self._host_reading = self._guard("CPU and memory", self._host.read)
+            self._host_read_at = now
+        return Sample(time.time(), now, gpus, self._host_reading)
 
     def _guard(self, what: str, read: Callable[[], Reading[Any]]) -> Reading[Any]:
         """One provider that fails in a way nobody thought of hides no other."""

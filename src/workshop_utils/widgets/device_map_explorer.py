@@ -121,7 +121,7 @@ class DeviceMapExplorer:
 
     def _title(self) -> str:
         if self._last is None:
-            return "nothing yet"
+            return "run this cell in JupyterLab to see the map"
         asked = self._last.asked
         devices = ", ".join(f"{device.label}" for device in asked.devices.all)
         return f"{asked.model} on {devices}, {asked.tokens:,} tokens × {asked.batch:,}, map {asked.kind}"
