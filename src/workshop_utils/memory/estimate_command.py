@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import find_gpu
@@ -17,6 +18,7 @@ EPILOG = """examples:
   workshop estimate llama-3.1-70b --tokens 8192 --tp 2 --gpu h100-80gb
   workshop estimate qwen3-32b --engine vllm --engine-version 0.26 --tokens 32768 --gpu h100-80gb
   workshop estimate ./my-model/config.json --json
+  workshop estimate llama-3.1-8b --tokens 8192 --to-panel
 
 Sizes of the model are decimal GB (10^9 bytes), memory of GPUs is GiB (2^30 bytes). --json prints bytes:
   {"model", "parameters", "tokens", "batch", "dtype", "kv_dtype", "engine", "attention", "tensor_parallel",
@@ -40,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
     parser.add_argument("--gpu", metavar="NAME", help="the GPU type, for example A100-80GB")
     parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
+    parser.add_argument(
+        "--to-panel",
+        action="store_true",
+        help="draw it in JupyterLab's GPU panel, beside what is really used",
+    )
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
@@ -127,4 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         max_num_seqs=arguments.max_num_seqs,
     )
     print(json.dumps(result.as_json(), indent=2) if arguments.json else estimate_text(architecture, result))
+    if arguments.to_panel:
+        from workshop_utils.memory.to_panel import show_in_panel
+
+        show_in_panel(result)
+        print("The panel of JupyterLab on this machine shows it within seconds.", file=sys.stderr)
     return 0

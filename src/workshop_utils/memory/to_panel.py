@@ -1,0 +1,26 @@
+"""An estimate as the plan that the panel draws beside what the GPUs really hold."""
+
+from pathlib import Path
+
+from workshop_utils.memory.estimate import Estimate
+from workshop_utils.monitor.plan import PlannedTerm, write_plan
+
+
+def show_in_panel(estimate: Estimate) -> Path:
+    """Draw an estimate's memory as a line on each GPU's chart in JupyterLab's panel; returns the plan's file.
+
+    Rank 0 stands on GPU 0, and so on. Raises WorkshopError where no Jupyter is installed.
+    """
+    gpus = tuple(
+        tuple(PlannedTerm(term.name, term.kind, term.bytes) for term in gpu.terms) for gpu in estimate.per_gpu
+    )
+    return write_plan(title_of(estimate), gpus)
+
+
+def title_of(estimate: Estimate) -> str:
+    """Return what was planned, in one line."""
+    work = estimate.workload
+    sizes = (("DP", work.data_parallel), ("PP", work.pipeline_parallel), ("TP", work.tensor_parallel))
+    layout = " × ".join(f"{name} {size}" for name, size in sizes if size > 1)
+    parts = [estimate.model, f"{work.batch} × {work.tokens:,} tokens", work.dtype, work.engine, layout]
+    return ", ".join(part for part in parts if part)
