@@ -1,4 +1,5 @@
 import { Chart, type IChartData } from './chart';
+import { ChartTable } from './chartTable';
 import { element, setText } from './dom';
 import { hourMinuteSecond } from './format';
 import type { IRow } from './history';
@@ -32,7 +33,11 @@ export abstract class Card {
   private readonly _readings: HTMLElement;
   private readonly _busy: Reading;
   private readonly _memory: Reading;
+  private readonly _figure = element('div', 'wm-chart');
   private readonly _chart: Chart;
+  private readonly _table: ChartTable;
+  /** What is folded away, side by side. */
+  protected readonly folds = element('div', 'wm-folds');
   private _rows: IRow[] = [];
   private _hovered: number | null = null;
 
@@ -50,20 +55,25 @@ export abstract class Card {
     this._memory = new Reading('memory', labels.memory, labels.memoryMeaning);
     this._readings = element('dl', 'wm-readings');
     this._readings.append(this._busy.node, this._memory.node);
-    const figure = element('div', 'wm-chart');
-    figure.setAttribute('role', 'img');
-    figure.setAttribute(
+    this._figure.setAttribute('role', 'img');
+    this._figure.setAttribute(
       'aria-label',
       `${labels.title}: ${labels.busy} and ${labels.memory}, last ten minutes`
     );
-    this.node.append(heading, this._fault, this._readings, figure);
-    this._chart = new Chart(figure, palette, row => this._hover(row));
+    this._table = new ChartTable(labels.title, labels.busy, labels.memory);
+    this.folds.append(this._table.node);
+    this.node.append(heading, this._fault, this._readings, this._figure, this.folds);
+    this._chart = new Chart(this._figure, palette, row => this._hover(row));
   }
 
   /** Show these rows; the text is that of the newest, or of the one under the pointer. */
   draw(rows: IRow[], windowSeconds: number): void {
     this._rows = rows;
-    this._chart.draw(this.columns(rows), windowSeconds);
+    const columns = this.columns(rows);
+    if (!this._figure.hidden) {
+      this._chart.draw(columns, windowSeconds);
+    }
+    this._table.show(columns);
     this._show();
   }
 
@@ -71,6 +81,11 @@ export abstract class Card {
   set subtitle(subtitle: string) {
     setText(this._subtitle, subtitle);
     this._subtitle.title = subtitle;
+  }
+
+  /** Whether the chart is drawn; its table is there either way. */
+  set chartShown(shown: boolean) {
+    this._figure.hidden = !shown;
   }
 
   recolour(): void {

@@ -8,6 +8,8 @@ export interface IChartData {
   times: number[];
   busy: (number | null)[];
   memory: (number | null)[];
+  /** Memory as it was planned, a dashed line; beyond the whole it stands at the top. */
+  planned?: number | null;
 }
 
 const HEIGHT = 80;
@@ -32,6 +34,7 @@ export class Chart {
   private readonly _plot: uPlot;
   private readonly _resize: ResizeObserver;
   private _windowSeconds = 600;
+  private _planned: number | null = null;
 
   /** `onHover` is given the row under the pointer, or null when it leaves. */
   constructor(
@@ -52,6 +55,7 @@ export class Chart {
 
   draw(data: IChartData, windowSeconds: number): void {
     this._windowSeconds = windowSeconds;
+    this._planned = data.planned ?? null;
     this._plot.setData([data.times, data.busy, data.memory]);
   }
 
@@ -102,8 +106,28 @@ export class Chart {
         }
       ],
       series: [{}, this._line(() => palette().busy, true), this._line(() => palette().memory, false)],
-      hooks: { setCursor: [plot => onHover(plot.cursor.idx ?? null)] }
+      hooks: {
+        setCursor: [plot => onHover(plot.cursor.idx ?? null)],
+        draw: [plot => this._drawPlanned(plot)]
+      }
     };
+  }
+
+  private _drawPlanned(plot: uPlot): void {
+    if (this._planned === null) {
+      return;
+    }
+    const { ctx, bbox } = plot;
+    const y = Math.round(plot.valToPos(Math.min(this._planned, 100), 'y', true));
+    ctx.save();
+    ctx.strokeStyle = this._palette().memory;
+    ctx.lineWidth = 2 * devicePixelRatio;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.restore();
   }
 
   /** Utilisation jumps, memory steps: an area for the one and a thicker line for the other, not colour alone. */

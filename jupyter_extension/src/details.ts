@@ -23,9 +23,9 @@ export class Details<T extends IReported> {
     title: string,
     private readonly _lines: ILine<T>[]
   ) {
-    this.node = element('details', 'wm-details');
+    this.node = element('details', 'wm-details wm-more');
     const summary = element('summary', 'wm-details-summary', 'More');
-    summary.setAttribute('aria-label', `More of ${title}`);
+    summary.append(element('span', 'wm-unseen', ` of ${title}`));
     this._alert = element('span', 'wm-alert');
     this._alert.hidden = true;
     summary.append(' ', this._alert);

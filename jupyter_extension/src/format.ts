@@ -1,7 +1,5 @@
 import type { IHost } from './frames';
-
-export const NOT_REPORTED = 'not reported';
-const GIB = 1024 ** 3;
+import { NOT_REPORTED, size } from './memory';
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const clockWithSeconds = new Intl.DateTimeFormat(undefined, {
@@ -19,10 +17,6 @@ export function hourMinute(time: number): string {
 /** Seconds since 1970 as `14:05:09` in the reader's time zone. */
 export function hourMinuteSecond(time: number): string {
   return clockWithSeconds.format(time * 1000);
-}
-
-export function percent(value: number | null): string {
-  return value === null ? NOT_REPORTED : `${Math.round(value)} %`;
 }
 
 /** A share of a whole in percent, or null where either is unknown. */
@@ -62,18 +56,6 @@ export function joules(value: number | null): string {
   return value < 1e6 ? `${(value / 1e3).toFixed(1)} kJ` : `${(value / 1e6).toFixed(1)} MJ`;
 }
 
-export function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(bytes < 100 * GIB ? 1 : 0);
-}
-
-/** `1.0 of 140 GiB`; the unit is binary because that is what a driver reports. */
-export function usedOfTotal(used: number | null, total: number | null): string {
-  if (used === null) {
-    return NOT_REPORTED;
-  }
-  return total === null ? `${gib(used)} GiB` : `${gib(used)} of ${gib(total)} GiB`;
-}
-
 function cores(count: number): string {
   const digits = Number.isInteger(count) ? 0 : 1;
   return `${count.toFixed(digits)} ${count === 1 ? 'core' : 'cores'}`;
@@ -106,6 +88,6 @@ export function memoryLimit(host: IHost): string {
   if (isWholeMachine(memoryLimitSource)) {
     return 'the whole machine';
   }
-  const machine = machineMemoryTotalBytes === null ? '' : `; machine has ${gib(machineMemoryTotalBytes)} GiB`;
+  const machine = machineMemoryTotalBytes === null ? '' : `; machine has ${size(machineMemoryTotalBytes)}`;
   return `limit: ${memoryLimitSource}${machine}`;
 }

@@ -48,6 +48,25 @@ export interface IOwner {
 /** Programs on GPUs by process number. */
 export type Owners = ReadonlyMap<number, IOwner>;
 
+/** What the server warns of; `gpu` is null for the job, `text` one sentence with value, limit and next step. */
+export interface IWarning {
+  kind: string;
+  gpu: number | null;
+  text: string;
+}
+
+/** A part of a planned GPU; `kind` is that of the estimate: weights, kv_cache, activations, reserve, process. */
+export interface IPlannedTerm {
+  kind: string;
+  bytes: number;
+}
+
+/** What was planned, and the terms of each GPU in order of the ranks. */
+export interface IPlan {
+  title: string;
+  gpus: IPlannedTerm[][];
+}
+
 /** CPU and memory of the job, and of the whole machine around it. */
 export interface IHost {
   cpuPercent: number | null;
@@ -88,6 +107,8 @@ export type Frame =
   | { kind: 'history'; samples: ISample[] }
   | { kind: 'sample'; sample: ISample }
   | { kind: 'owners'; owners: Owners }
+  | { kind: 'warnings'; warnings: IWarning[] }
+  | { kind: 'plan'; plan: IPlan | null }
   | { kind: 'unknown' };
 
 /** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
@@ -174,6 +195,27 @@ function parseOwners(value: unknown): Owners {
   );
 }
 
+function parseWarnings(value: unknown): IWarning[] {
+  const warnings = Array.isArray(value) ? value.filter(isFields) : [];
+  return warnings.map(each => ({
+    kind: textOrNull(each.kind) ?? '',
+    gpu: numberOrNull(each.gpu),
+    text: textOrNull(each.text) ?? ''
+  }));
+}
+
+function parsePlan(value: unknown): IPlan | null {
+  if (!isFields(value) || !Array.isArray(value.gpus)) {
+    return null;
+  }
+  const gpus = value.gpus.map((terms: unknown) =>
+    (Array.isArray(terms) ? terms : [])
+      .filter(isFields)
+      .map(term => ({ kind: textOrNull(term.kind) ?? '', bytes: numberOrNull(term.bytes) ?? 0 }))
+  );
+  return { title: textOrNull(value.title) ?? '', gpus };
+}
+
 function parseHost(value: unknown): IHost {
   const host = fields(value, 'host');
   return {
@@ -254,6 +296,10 @@ export function parseFrame(text: string): Frame {
       return { kind: 'history', samples: Array.isArray(frame.samples) ? frame.samples.map(parseSample) : [] };
     case 'owners':
       return { kind: 'owners', owners: parseOwners(frame.owners) };
+    case 'warnings':
+      return { kind: 'warnings', warnings: parseWarnings(frame.warnings) };
+    case 'plan':
+      return { kind: 'plan', plan: parsePlan(frame.plan) };
     case 'sample':
       return { kind: 'sample', sample: parseSample(frame) };
     default:

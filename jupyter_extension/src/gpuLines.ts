@@ -1,14 +1,15 @@
 import type { ILine } from './details';
-import { gib, joules, NOT_REPORTED, percent, twoWays, whole } from './format';
+import { joules, twoWays, whole } from './format';
+import { NOT_REPORTED, percent, size } from './memory';
 import type { IGpu, Owners } from './frames';
 import { sharesOf } from './shares';
 
-// https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
 /** A GPU, and whose the programs on it are. */
 export interface IGpuMoment extends IGpu {
   owners: Owners;
 }
 
+// https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
 /** All that a GPU's driver says beside utilisation and memory. */
 export const GPU_LINES: ILine<IGpuMoment>[] = [
   {
@@ -85,8 +86,7 @@ function programs(gpu: IGpuMoment): string {
     return NOT_REPORTED;
   }
   const each = sharesOf(gpu.processes, gpu.owners).map(
-    ({ name, memoryBytes }) =>
-      `${name}: ${memoryBytes === null ? 'memory unknown' : `${gib(memoryBytes)} GiB`}`
+    ({ name, memoryBytes }) => `${name}: ${memoryBytes === null ? 'memory unknown' : size(memoryBytes)}`
   );
   return each.length === 0 ? 'none' : each.join(', ');
 }

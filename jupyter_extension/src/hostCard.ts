@@ -1,7 +1,8 @@
 import { Card, type ICardText } from './card';
 import type { IChartData } from './chart';
 import { Details } from './details';
-import { cpuLimit, memoryLimit, percent, share, usedOfTotal } from './format';
+import { cpuLimit, memoryLimit, share } from './format';
+import { percent, usedOfTotal } from './memory';
 import type { IHost } from './frames';
 import type { IRow } from './history';
 import { HOST_LINES } from './hostLines';
@@ -31,7 +32,7 @@ export class HostCard extends Card {
       palette
     );
     this._details = new Details('this job', HOST_LINES);
-    this.node.append(this._details.node);
+    this.folds.prepend(this._details.node);
   }
 
   protected override showMore(row: IRow): void {

@@ -1,49 +1,42 @@
-import type { ServerConnection } from '@jupyterlab/services';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { element, setText } from './dom';
-import type { Frame, Owners } from './frames';
+import type { Feed } from './feed';
 import { GpuCard } from './gpuCard';
-import { gpusSeen, History, type IRow } from './history';
+import { gpusSeen, type IRow } from './history';
 import { HostCard } from './hostCard';
 import { Notice } from './notice';
 import { readPalette, type IPalette } from './palette';
-import { Stream, type StreamState } from './stream';
+import { WarningList } from './warningList';
 
 const WAITING = 'Waiting for the first sample…';
 
 /** The whole panel: a card for each GPU and one for the job. Nothing is drawn while nobody can see it. */
 export class MonitorPanel extends Widget {
-  private readonly _history = new History();
-  private readonly _stream: Stream;
   private readonly _gpuCards = new Map<number, GpuCard>();
   private readonly _hostCard: HostCard;
   private readonly _gpuList = element('div', 'wm-list');
   private readonly _count = element('span', 'wm-count');
   private readonly _connection: Notice;
   private readonly _serverNote = new Notice('wm-notice-note');
+  private readonly _warnings = new WarningList();
   private readonly _gpuNotice = new Notice('wm-notice-gpus');
   private _palette: IPalette | null = null;
   private _frame = 0;
-  private _owners: Owners = new Map();
 
-  constructor(settings: ServerConnection.ISettings) {
+  constructor(private readonly _feed: Feed) {
     super();
     this.addClass('wm-panel');
-    this._stream = new Stream(
-      settings,
-      frame => this._receive(frame),
-      state => this._connected(state)
-    );
     this._connection = new Notice('wm-notice-connection', {
       label: 'Try now',
-      run: () => this._stream.connect()
+      run: () => this._feed.retry()
     });
     this._hostCard = new HostCard(this._colours);
     this._build();
     document.addEventListener('visibilitychange', this._schedule);
-    this._connection.say(WAITING);
-    this._stream.connect();
+    _feed.changed.connect(this._changed, this);
+    this._changed();
+    _feed.start();
   }
 
   /** Take the colours of a new theme. */
@@ -59,7 +52,7 @@ export class MonitorPanel extends Widget {
     }
     document.removeEventListener('visibilitychange', this._schedule);
     cancelAnimationFrame(this._frame);
-    this._stream.dispose();
+    this._feed.changed.disconnect(this._changed, this);
     this._hostCard.dispose();
     this._gpuCards.forEach(card => card.dispose());
     super.dispose();
@@ -83,6 +76,7 @@ export class MonitorPanel extends Widget {
     this.node.append(
       this._connection.node,
       this._serverNote.node,
+      this._warnings.node,
       heading,
       this._gpuNotice.node,
       this._gpuList,
@@ -93,31 +87,13 @@ export class MonitorPanel extends Widget {
 
   private readonly _colours = (): IPalette => (this._palette ??= readPalette());
 
-  private _receive(frame: Frame): void {
-    if (frame.kind === 'hello') {
-      this._history.hz = frame.hz;
-      this._history.windowSeconds = frame.historySeconds;
-      this._serverNote.say(frame.note);
-    } else if (frame.kind === 'history') {
-      this._history.merge(frame.samples);
-    } else if (frame.kind === 'owners') {
-      this._owners = frame.owners;
-    } else if (frame.kind === 'sample') {
-      this._history.add(frame.sample);
-    }
-    this._schedule();
-  }
-
-  private _connected(state: StreamState): void {
+  private _changed(): void {
+    const { state, history, note } = this._feed;
     this.node.dataset.stream = state.kind;
-    // A new attempt is no news: what was said about the last one stays until one succeeds.
-    if (state.kind === 'broken') {
-      this._connection.say(state.sentence);
-      this._connection.offer(true);
-    } else if (state.kind === 'live') {
-      this._connection.say(this._history.latest === null ? WAITING : null);
-      this._connection.offer(false);
-    }
+    this._connection.say(state.kind === 'broken' ? state.sentence : history.latest === null ? WAITING : null);
+    this._connection.offer(state.kind === 'broken');
+    this._serverNote.say(note);
+    this._schedule();
   }
 
   /** Draw once before the next repaint, unless nobody would see it. */
@@ -129,8 +105,10 @@ export class MonitorPanel extends Widget {
   };
 
   private _draw(): void {
-    const rows = this._history.rows();
-    const latest = this._history.latest;
+    const { history, settings, warnings } = this._feed;
+    const rows = history.rows();
+    const latest = history.latest;
+    this._warnings.show(warnings);
     if (latest === null) {
       return;
     }
@@ -138,7 +116,8 @@ export class MonitorPanel extends Widget {
     this._gpuNotice.say(
       latest.gpus.error ?? (latest.gpus.data?.length === 0 ? 'This machine has no GPU.' : null)
     );
-    this._hostCard.draw(rows, this._history.windowSeconds);
+    this._hostCard.chartShown = settings.jobChart;
+    this._hostCard.draw(rows, history.windowSeconds);
   }
 
   private _drawGpus(rows: IRow[]): void {
@@ -158,8 +137,10 @@ export class MonitorPanel extends Widget {
         this._gpuList.append(...seen.flatMap(each => this._gpuCards.get(each.index)?.node ?? []));
       }
       card.subtitle = gpu.name;
-      card.owners = this._owners;
-      card.draw(rows, this._history.windowSeconds);
+      card.owners = this._feed.owners;
+      card.plan = this._feed.plan;
+      card.chartShown = this._feed.settings.gpuCharts;
+      card.draw(rows, this._feed.history.windowSeconds);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { element, setText } from './dom';
-import { NOT_REPORTED } from './format';
+import { NOT_REPORTED } from './memory';
 
 let readings = 0;
 

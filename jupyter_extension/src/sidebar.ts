@@ -1,6 +1,6 @@
-import type { ServerConnection } from '@jupyterlab/services';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
+import type { Feed } from './feed';
 import { monitorIcon } from './icon';
 import type { MonitorPanel } from './panel';
 
@@ -8,13 +8,18 @@ import type { MonitorPanel } from './panel';
 export class Sidebar extends Widget {
   private _panel: Promise<MonitorPanel> | null = null;
 
-  constructor(private readonly _settings: ServerConnection.ISettings) {
+  constructor(private readonly _feed: Feed) {
     super();
     this.id = 'workshop-monitor';
     this.addClass('wm-sidebar');
     this.title.icon = monitorIcon;
     this.title.caption = 'GPU monitor';
     this.layout = new PanelLayout();
+  }
+
+  /** Tell whether the panel was opened since the page was. */
+  get isLoaded(): boolean {
+    return this._panel !== null;
   }
 
   /** Take the colours of a new theme, where there is something to colour. */
@@ -38,7 +43,7 @@ export class Sidebar extends Widget {
 
   private async _load(): Promise<MonitorPanel> {
     const { MonitorPanel } = await import('./panel');
-    const panel = new MonitorPanel(this._settings);
+    const panel = new MonitorPanel(this._feed);
     (this.layout as PanelLayout).addWidget(panel);
     return panel;
   }

@@ -5,7 +5,6 @@ import { FrameError, parseFrame, type Frame } from './frames';
 /** How the stream is doing; every state but `live` and `connecting` has one sentence for the reader. */
 export type StreamState = { kind: 'connecting' } | { kind: 'live' } | { kind: 'broken'; sentence: string };
 
-const SAMPLES_PER_SECOND = 1;
 /** A socket that says nothing for this long is taken for dead (a laptop slept, a proxy dropped it). */
 const SILENCE_MS = 15_000;
 const FIRST_RETRY_MS = 1_000;
@@ -26,7 +25,8 @@ export class Stream {
   private _socket: WebSocket | null = null;
   private _timer: number | undefined;
   private _retryMs = FIRST_RETRY_MS;
-  private _disposed = false;
+  private _stopped = true;
+  private _query = '';
 
   constructor(
     private readonly _settings: ServerConnection.ISettings,
@@ -34,12 +34,20 @@ export class Stream {
     private readonly _onState: (state: StreamState) => void
   ) {}
 
+  /** What to ask for, as the query of the address, from now on; the socket that is open is replaced. */
+  ask(query: string): void {
+    if (query !== this._query) {
+      this._query = query;
+      if (!this._stopped) {
+        this.connect();
+      }
+    }
+  }
+
   /** Open the socket now, whatever the back-off says. */
   connect(): void {
     this._close();
-    if (this._disposed) {
-      return;
-    }
+    this._stopped = false;
     this._onState({ kind: 'connecting' });
     const socket = new this._settings.WebSocket(this._url());
     let opened = false;
@@ -52,15 +60,16 @@ export class Stream {
     this._watch();
   }
 
-  dispose(): void {
-    this._disposed = true;
+  /** Close the socket and do not come back by itself. */
+  stop(): void {
+    this._stopped = true;
     this._close();
   }
 
   /** As Lab addresses its own sockets: the token travels in the query only where Lab itself would put it. */
   private _url(): string {
     const { wsUrl, token, appendToken } = this._settings;
-    const url = `${URLExt.join(wsUrl, 'workshop-monitor/stream')}?hz=${SAMPLES_PER_SECOND}`;
+    const url = `${URLExt.join(wsUrl, 'workshop-monitor/stream')}?${this._query}`;
     return appendToken && token !== '' ? `${url}&token=${encodeURIComponent(token)}` : url;
   }
 
@@ -86,7 +95,7 @@ export class Stream {
     }
     this._close();
     const sentence = opened ? LOST : await this._diagnose();
-    if (this._socket === null && !this._disposed) {
+    if (this._socket === null && !this._stopped) {
       this._retryLater(sentence);
     }
   }

@@ -5,13 +5,12 @@ import {
   cpuLimit,
   joules,
   memoryLimit,
-  percent,
   share,
   timeLeft,
   twoWays,
-  usedOfTotal,
   whole
 } from '../src/format';
+import { percent, usedOfTotal } from '../src/memory';
 import type { IHost } from '../src/frames';
 
 const GIB = 1024 ** 3;

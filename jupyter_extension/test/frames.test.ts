@@ -106,3 +106,12 @@ for (const [what, text, words] of [
     );
   });
 }
+
+test('warnings are read, whatever else a newer server says of them', () => {
+  const warnings = [{ kind: 'idle_gpu', gpu: 1, since: 5, text: 'GPU 1 idle.', more: 1 }, null];
+  const frame = parseFrame(JSON.stringify({ version: 1, kind: 'warnings', warnings }));
+  assert.deepEqual(frame, {
+    kind: 'warnings',
+    warnings: [{ kind: 'idle_gpu', gpu: 1, text: 'GPU 1 idle.' }]
+  });
+});

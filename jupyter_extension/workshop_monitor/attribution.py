@@ -4,10 +4,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from workshop_utils.monitor.owners import owners_of
+from workshop_utils.monitor.owners import Owner, owners_of
 from workshop_utils.monitor.sample import STREAM_VERSION, Sample
 
 LOG = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ class Attribution:
         self._looked_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self.frame = NOBODY
+        self.owners: Mapping[int, Owner] = {}
 
     def look(self, sample: Sample) -> None:
         """Look whether something changed; returns at once. Runs on the event loop."""
@@ -42,6 +43,7 @@ class Attribution:
         except Exception:  # no figure of the stream depends on it
             LOG.exception("whose the programs on the GPUs are could not be found")
             return
+        self.owners = {owner.pid: owner for owner in owners}
         self.frame = frame_of([vars(owner) for owner in owners])
 
 

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from workshop_monitor.attribution import NOBODY, Attribution
+from workshop_monitor.planned import NO_PLAN, Planned
+from workshop_monitor.watcher import NO_WARNINGS, Watcher
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
+from workshop_utils.monitor.warning_settings import WarningSettings
 
 
 class Client(Protocol):
@@ -31,8 +34,10 @@ class Broadcast:
     def __init__(self, sampler: Sampler, kernels: Callable[[], Awaitable[dict[int, str]]]) -> None:
         self.sampler = sampler
         self.attribution = Attribution(kernels)
+        self.watcher = Watcher(self.attribution)
+        self.planned = Planned()
         self._clients: dict[Client, Subscription] = {}
-        self._told: dict[Client, str] = {}
+        self._told: dict[Client, tuple[str, ...]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first: asyncio.Task[Sample | None] | None = None
 
@@ -45,9 +50,12 @@ class Broadcast:
             self._first = asyncio.create_task(asyncio.to_thread(self.sampler.latest))
         return await asyncio.shield(self._first)  # one who gives up takes nothing from the others
 
-    def join(self, client: Client, hz: float) -> None:
-        """Send samples to the client at its rate from now on."""
+    def join(self, client: Client, hz: float, settings: WarningSettings | None = None) -> None:
+        """Send samples to the client at its rate from now on, and warnings by its settings, if it has any."""
         self._loop = asyncio.get_running_loop()
+        if settings is not None:
+            self.watcher.use(settings)
+        self.watcher.follow(self.sampler, self._wake)
         self._clients[client] = self.sampler.subscribe(hz, self._wake)
 
     def leave(self, client: Client) -> None:
@@ -56,6 +64,8 @@ class Broadcast:
         subscription = self._clients.pop(client, None)
         if subscription is not None:
             subscription.close()
+        if not self._clients:
+            self.watcher.rest()
 
     def _wake(self) -> None:
         """Run in the sampler's thread."""
@@ -65,15 +75,19 @@ class Broadcast:
                 loop.call_soon_threadsafe(self._flush)
 
     def _flush(self) -> None:
+        self.watcher.look()
+        self.planned.look()
         for client, subscription in list(self._clients.items()):
             if client.is_ready() and (sample := subscription.take()) is not None:
                 self.attribution.look(sample)
-                self._tell_owners(client)
+                self._tell(client)
                 client.send(sample.frame)
 
-    def _tell_owners(self, client: Client) -> None:
-        """Send whose the programs are before the sample that shows them, to a client that does not know."""
-        frame = self.attribution.frame
-        if self._told.get(client, NOBODY) != frame:
-            self._told[client] = frame
-            client.send(frame)
+    def _tell(self, client: Client) -> None:
+        """Before a sample, send what a client does not know: whose the programs are, warnings, the plan."""
+        frames = (self.attribution.frame, self.watcher.frame, self.planned.frame)
+        told = self._told.get(client, (NOBODY, NO_WARNINGS, NO_PLAN))
+        self._told[client] = frames
+        for frame, known in zip(frames, told, strict=True):
+            if frame != known:
+                client.send(frame)

@@ -20,6 +20,7 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.monitor.sample import STREAM_VERSION, Sample
 from workshop_utils.monitor.sampler import HISTORY_SECONDS
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
+from workshop_utils.monitor.warning_settings import read_settings
 
 SETTING = "workshop_monitor_broadcast"
 AUTH_RESOURCE = "workshop_monitor"
@@ -30,7 +31,10 @@ NO_SAMPLE = "No sample came within 5 s: the machine is overloaded, or the server
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
-    """``workshop-monitor/stream?hz=1``: ``hello``, ``history``, then ``sample`` at its rate, and ``owners``.
+    """``workshop-monitor/stream?hz=1``: ``hello``, ``history``, then ``sample`` at its rate.
+
+    ``owners`` and ``warnings`` come when they change; of what to warn may stand in the query (the fields of
+    ``WarningSettings``).
 
     Origin and token are checked before the upgrade, the origin by Jupyter's rule. What a client says is
     ignored; more than 4 KiB of it closes the socket.
@@ -47,10 +51,13 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
     async def get(self) -> None:
         """Check ``hz`` and upgrade. 403 without a token or from a foreign origin, 400 for no number."""
         try:
-            self._hz, self._note = parse_rate(self.get_query_argument("hz", "1"))
+            self._hz, note = parse_rate(self.get_query_argument("hz", "1"))
         except WorkshopError as error:
             refuse(self, error)
             return
+        query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        self._warning_settings, notes = read_settings(query)
+        self._note = " ".join(each for each in (note, notes) if each) or None
         await super().get()
 
     def open(self) -> None:
@@ -60,7 +67,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         broadcast = self._broadcast
         self.send(json.dumps(hello(self._hz, self._note)))
         self.send(history_frame(broadcast.sampler.history()))
-        broadcast.join(self, self._hz)
+        broadcast.join(self, self._hz, self._warning_settings)
 
     def is_ready(self) -> bool:
         """Tell whether the last frame has left; a client that does not read gets no more until it has."""

@@ -66,8 +66,9 @@ def shared_lab(stub: Stub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def gpu_lab(shared_lab: Lab, stub: Stub) -> Lab:
-    """A Lab on a machine with two healthy GPUs; tests share it and may switch faults."""
+    """A Lab on a machine with two healthy GPUs; tests share it and may switch faults and settings."""
     stub.set("gpus 2")
+    shared_lab.set_panel_settings()
     return shared_lab
 
 

@@ -75,6 +75,12 @@ class Lab:
         """What the server printed since it was first started."""
         return (self.home / "lab.log").read_text(encoding="utf-8", errors="replace")
 
+    def set_panel_settings(self, **settings: object) -> None:
+        """Write the reader's settings of the panel, as Lab stores them; read when a page is opened."""
+        file = self.home / "settings" / "workshop-monitor" / "panel.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings), encoding="utf-8")
+
     def __enter__(self) -> "Lab":
         self.start()
         return self

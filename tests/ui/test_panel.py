@@ -8,25 +8,18 @@ import pytest
 from playwright.sync_api import expect
 from ui.browser import OURS, Watched
 from ui.conftest import Stub
+from ui.kernel import KERNEL_CODE, RUN_IN_A_KERNEL
 from ui.lab import Lab
-from ui.panel import COUNT_DRAWINGS, Card, Panel
+from ui.panel import CHANGE_THEME, COUNT_DRAWINGS, Card, Panel, open_panel
 
-CHANGE_THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
 # What a browser itself reports when a server goes away; no script can prevent it.
 CONNECTION_FAILED = re.compile(r"WebSocket connection to .* failed|ERR_CONNECTION_REFUSED")
-# What the panel costs a reader who keeps it closed. Nobody compresses it: Jupyter serves files as they are.
-EAGER_BYTES = 30_000
+# What a reader loads for the status bar with the panel closed, and for all with it open. Nobody compresses
+# it: Jupyter serves files as they are.
+EAGER_BYTES, ALL_BYTES = 40_000, 120_000
 LOADED_BYTES = """part => performance.getEntriesByType('resource')
   .filter(entry => entry.name.includes(part))
   .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
-
-
-def open_panel(watched: Watched, lab: Lab) -> Panel:
-    panel = Panel(watched.open_lab(lab.url))
-    panel.expect_live()
-    # Until its layout is restored Lab moves the focus about.
-    panel.page.evaluate("window.jupyterapp.restored.then(() => null)")
-    return panel
 
 
 def expect_chart_to_move(panel: Panel, card: Card) -> None:
@@ -67,7 +60,7 @@ def test_more_of_a_gpu_is_folded_away_and_told_on_demand(
 ) -> None:
     stub.set("gpus 2", "throttle 4", "nvlink_gb_per_s 50", "process 4321", f"process_bytes {2 * 2**30}")
     panel = open_panel(watched, gpu_lab)
-    details = panel.gpu(0).node.locator("details")
+    details = panel.gpu(0).more
     expect(details.get_by_text("held back: power limit")).to_be_visible()
     expect(details.get_by_text("SMs busy")).to_be_hidden()
     details.locator("summary").focus()
@@ -89,33 +82,13 @@ def test_more_of_a_gpu_is_folded_away_and_told_on_demand(
     assert watched.our_complaints() == []
 
 
-# A kernel that has a library of CUDA's name in its memory, and a child that has it as well.
-KERNEL_CODE = """
-import mmap, os, subprocess, sys
-held = "with open('libcuda.so.1', 'rb') as f: m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)"
-open('libcuda.so.1', 'wb').write(b'x' * mmap.PAGESIZE)
-exec(held)
-child = subprocess.Popen([sys.executable, '-c', 'import mmap, time\\n' + held + '\\ntime.sleep(600)'])
-print(os.getpid(), child.pid)
-"""
-RUN_IN_A_KERNEL = """async code => {
-  const session = await window.jupyterapp.serviceManager.sessions.startNew({
-    path: 'my <b>plan.ipynb', type: 'notebook', name: 'plan', kernel: { name: 'python3' } });
-  const future = session.kernel.requestExecute({ code });
-  let said = '';
-  future.onIOPub = message => { said += message.content.text ?? ''; };
-  await future.done;
-  return said;
-}"""
-
-
 def test_memory_is_attributed_to_a_notebook_by_name(
     watched: Watched, start_lab: Callable[..., Lab], stub: Stub, output: Path
 ) -> None:
     panel = open_panel(watched, start_lab())
     kernel, child = panel.page.evaluate(RUN_IN_A_KERNEL, KERNEL_CODE).split()
     stub.set("gpus 2", f"process {kernel}", f"process {child}", "process 1", f"process_bytes {3 * 2**30}")
-    details = panel.gpu(0).node.locator("details")
+    details = panel.gpu(0).more
     details.locator("summary").click()
     expect(details).to_contain_text("my <b>plan.ipynb: 6.0 GiB, unknown (1): 3.0 GiB", timeout=20_000)
     panel.page.screenshot(path=output / "panel-notebook.png")
@@ -124,9 +97,9 @@ def test_memory_is_attributed_to_a_notebook_by_name(
 
 def test_job_is_measured_against_its_limit(watched: Watched, gpu_lab: Lab) -> None:
     panel = open_panel(watched, gpu_lab)
-    panel.job.node.locator("summary").click()
-    expect(panel.job.node.locator("details")).to_contain_text(re.compile(r"Network out, in[\d.]+\s.B/s"))
-    expect(panel.job.node.locator("details")).to_contain_text("Job endsno time limit known")
+    panel.job.more.locator("summary").click()
+    expect(panel.job.more).to_contain_text(re.compile(r"Network out, in[\d.]+\s.B/s"))
+    expect(panel.job.more).to_contain_text("Job endsno time limit known")
     expect(panel.job.node).to_contain_text(re.compile(r"of \d+(\.\d)? cores? ?(\(.+\)|, the whole machine)"))
     expect(panel.job.memory).to_have_text(re.compile(r"^[\d.]+ of [\d.]+ GiB$"))
 
@@ -254,8 +227,14 @@ def test_stays_closed_for_a_reader_who_closed_it(watched: Watched, gpu_lab: Lab)
     expect(panel.tab).to_be_visible()
     panel.page.wait_for_timeout(2_000)
     expect(panel.node).to_have_count(0)
-    assert watched.streams() == []
-    assert 0 < panel.page.evaluate(LOADED_BYTES, OURS) < EAGER_BYTES
+    assert len(watched.streams()) == 1  # of the status bar
+    eager = panel.page.evaluate(LOADED_BYTES, OURS)
+    assert 0 < eager < EAGER_BYTES
+    panel.tab.click()
+    panel.expect_live()
+    everything = panel.page.evaluate(LOADED_BYTES, OURS)
+    print(f"{eager} bytes at start, {everything} with the panel open")
+    assert eager < everything < ALL_BYTES
 
 
 def test_can_be_read_without_a_mouse(watched: Watched, gpu_lab: Lab) -> None:
