@@ -70,6 +70,10 @@ test-panel: ## the panel's formatting, types and unit tests
 test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
 	@$(PYTEST) -n 2 --dist=loadfile --ignore=tests/install $(ARGS)
 
+.PHONY: bench-panel
+bench-panel: test-environment ## measure the panel beside jupyterlab-nvdashboard, in one run
+	@"$(BIN)"/python tests/workshop_monitor/bench_panel.py $(ARGS)
+
 .PHONY: test-notebooks
 test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions
 	@"$(BIN)/workshop" model prepare >/dev/null; status=0; \
