@@ -48,7 +48,8 @@ def run(module: tuple[str, ...], options: tuple[str, ...], name: str, home: str)
 
     HF_HOME is an empty folder: a reader's own ``accelerate config`` would answer for the options left out.
     """
-    environment = {**os.environ, "HF_HOME": home, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    # Buffered, a process writes all that it says at once: the lines of two on one pipe do not mix.
+    environment = {**os.environ, "HF_HOME": home, "PYTHONUNBUFFERED": "", "OMP_NUM_THREADS": "1"}
     if device_of_ranks() == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     command = [sys.executable, *module, *options, str(script(name).path)]
