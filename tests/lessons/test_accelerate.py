@@ -288,5 +288,15 @@ def test_a_command_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert accelerate_launch.launch_table().rows[0][1:] == ("0", "nothing: it failed")
 
 
+def test_a_launch_that_fails_beside_others_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    second_time = (
+        "import os, pathlib, sys; mark = pathlib.Path(os.environ['HF_HOME']) / 'tried'; tried = mark.exists(); "
+        "mark.touch(); print('process 0 of 1') if tried else sys.exit(1)"
+    )
+    monkeypatch.setattr(accelerate_launch, "COMMANDS", (("python", ("-c", second_time), ()),))
+    monkeypatch.setattr(accelerate_launch, "device_of_ranks", lambda: "cpu")
+    assert accelerate_launch.launch_table().rows[0][1:] == ("1", "process 0 of 1")
+
+
 def test_the_script_is_short_enough_to_be_shown() -> None:
     assert len(script("who_am_i.py").text.splitlines()) <= MOST_LINES

@@ -33,7 +33,12 @@ def launch_table(name: str = "who_am_i.py") -> Table:
     Where two processes do not find a GPU each, they run on the CPU: two on one GPU would fail in NCCL.
     """
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(len(COMMANDS)) as pool:
-        said = list(pool.map(lambda command: run(command[1], command[2], name, home), COMMANDS))
+        ended = list(pool.map(lambda command: run(command[1], command[2], name, home), COMMANDS))
+        # Launched at once, two may take the same port: what failed is started once more, alone.
+        said = [
+            lines if code == 0 else run(module, options, name, home)[1]
+            for (_, module, options), (code, lines) in zip(COMMANDS, ended, strict=True)
+        ]
     rows = [
         (f"{program} {' '.join(options)} {name}", f"{len(lines)}", " | ".join(lines) or "nothing: it failed")
         for (program, _, options), lines in zip(COMMANDS, said, strict=True)
@@ -43,8 +48,10 @@ def launch_table(name: str = "who_am_i.py") -> Table:
     return Table(headers, rows, f"Run here just now, on {place}.", text_columns=3)
 
 
-def run(module: tuple[str, ...], options: tuple[str, ...], name: str, home: str) -> list[str]:
-    """Return what the processes of one command said of themselves, sorted; all of them have ended then.
+def run(
+    module: tuple[str, ...], options: tuple[str, ...], name: str, home: str
+) -> tuple[int | None, list[str]]:
+    """Return a command's exit code and what its processes said of themselves, sorted; all have ended then.
 
     HF_HOME is an empty folder: a reader's own ``accelerate config`` would answer for the options left out.
     """
@@ -64,7 +71,7 @@ def run(module: tuple[str, ...], options: tuple[str, ...], name: str, home: str)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # of its own session: nobody else's process
-    return sorted(line for line in text.splitlines() if line.startswith(SAYS))
+    return process.returncode, sorted(line for line in text.splitlines() if line.startswith(SAYS))
 
 
 def config_table() -> Table:
