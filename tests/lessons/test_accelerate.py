@@ -290,8 +290,8 @@ def test_a_command_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_launch_that_fails_beside_others_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     second_time = (
-        "import os, pathlib, sys; mark = pathlib.Path(os.environ['HF_HOME']) / 'tried'; tried = mark.exists(); "
-        "mark.touch(); print('process 0 of 1') if tried else sys.exit(1)"
+        "import os, pathlib, sys; mark = pathlib.Path(os.environ['HF_HOME']) / 'tried'; "
+        "tried = mark.exists(); mark.touch(); print('process 0 of 1') if tried else sys.exit(1)"
     )
     monkeypatch.setattr(accelerate_launch, "COMMANDS", (("python", ("-c", second_time), ()),))
     monkeypatch.setattr(accelerate_launch, "device_of_ranks", lambda: "cpu")
