@@ -1,7 +1,7 @@
 import type { ServerConnection } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 import { showMemoryIn } from './memory';
-import type { Frame, IPlan, IWarning, Owners } from './frames';
+import type { Frame, IWarning, Owners } from './frames';
 import { History } from './history';
 import { DEFAULTS, queryOf, type ISettings } from './settings';
 import { Stream, type StreamState } from './stream';
@@ -10,7 +10,7 @@ import { Stream, type StreamState } from './stream';
 interface ISaid {
   owners: Owners;
   warnings: IWarning[];
-  plan: IPlan | null;
+  plan: unknown;
 }
 
 const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null };
@@ -20,7 +20,8 @@ export class Feed {
   readonly history = new History();
   owners: Owners = new Map();
   warnings: IWarning[] = [];
-  plan: IPlan | null = null;
+  /** As the server sent it. */
+  plan: unknown = null;
   state: StreamState = { kind: 'connecting' };
   settings: ISettings = DEFAULTS;
   /** Comes before the sample that it belongs to, and holds from that sample on: nothing flickers at a reconnect. */

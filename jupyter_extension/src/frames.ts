@@ -55,18 +55,6 @@ export interface IWarning {
   text: string;
 }
 
-/** A part of a planned GPU; `kind` is that of the estimate: weights, kv_cache, activations, reserve, process. */
-export interface IPlannedTerm {
-  kind: string;
-  bytes: number;
-}
-
-/** What was planned, and the terms of each GPU in order of the ranks. */
-export interface IPlan {
-  title: string;
-  gpus: IPlannedTerm[][];
-}
-
 /** CPU and memory of the job, and of the whole machine around it. */
 export interface IHost {
   cpuPercent: number | null;
@@ -108,7 +96,8 @@ export type Frame =
   | { kind: 'sample'; sample: ISample }
   | { kind: 'owners'; owners: Owners }
   | { kind: 'warnings'; warnings: IWarning[] }
-  | { kind: 'plan'; plan: IPlan | null }
+  /** Not read before the panel is opened. */
+  | { kind: 'plan'; plan: unknown }
   | { kind: 'unknown' };
 
 /** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
@@ -116,22 +105,26 @@ export class FrameError extends Error {}
 
 type Fields = Record<string, unknown>;
 
-function isFields(value: unknown): value is Fields {
+function malformed(what: string): FrameError {
+  return new FrameError(`The server sent ${what}; reload the page.`);
+}
+
+export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function fields(value: unknown, name: string): Fields {
   if (!isFields(value)) {
-    throw new FrameError(`The server sent a frame whose ${name} is not an object; reload the page.`);
+    throw malformed(`a frame whose ${name} is not an object`);
   }
   return value;
 }
 
-function numberOrNull(value: unknown): number | null {
+export function numberOrNull(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
-function textOrNull(value: unknown): string | null {
+export function textOrNull(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
 }
 
@@ -204,18 +197,6 @@ function parseWarnings(value: unknown): IWarning[] {
   }));
 }
 
-function parsePlan(value: unknown): IPlan | null {
-  if (!isFields(value) || !Array.isArray(value.gpus)) {
-    return null;
-  }
-  const gpus = value.gpus.map((terms: unknown) =>
-    (Array.isArray(terms) ? terms : [])
-      .filter(isFields)
-      .map(term => ({ kind: textOrNull(term.kind) ?? '', bytes: numberOrNull(term.bytes) ?? 0 }))
-  );
-  return { title: textOrNull(value.title) ?? '', gpus };
-}
-
 function parseHost(value: unknown): IHost {
   const host = fields(value, 'host');
   return {
@@ -251,7 +232,7 @@ function parseProvided<T>(value: unknown, name: string, parse: (data: unknown) =
 
 function parseGpus(value: unknown): IGpu[] {
   if (!Array.isArray(value)) {
-    throw new FrameError('The server sent a frame whose list of GPUs is not a list; reload the page.');
+    throw malformed('a frame whose list of GPUs is not a list');
   }
   return value.map(parseGpu);
 }
@@ -260,7 +241,7 @@ function parseSample(value: unknown): ISample {
   const sample = fields(value, 'sample');
   const time = numberOrNull(sample.time);
   if (time === null) {
-    throw new FrameError('The server sent a sample without a time; reload the page.');
+    throw malformed('a sample without a time');
   }
   return {
     time,
@@ -275,7 +256,7 @@ export function parseFrame(text: string): Frame {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new FrameError('The server sent a frame that is not JSON; reload the page.');
+    throw malformed('a frame that is not JSON');
   }
   const frame = fields(value, 'envelope');
   if (frame.version !== STREAM_VERSION) {
@@ -299,7 +280,7 @@ export function parseFrame(text: string): Frame {
     case 'warnings':
       return { kind: 'warnings', warnings: parseWarnings(frame.warnings) };
     case 'plan':
-      return { kind: 'plan', plan: parsePlan(frame.plan) };
+      return { kind: 'plan', plan: frame.plan };
     case 'sample':
       return { kind: 'sample', sample: parseSample(frame) };
     default:

@@ -4,10 +4,10 @@ import { Details } from './details';
 import { share } from './format';
 import { percent, usedOfTotal } from './memory';
 import { gpuAt, type IRow } from './history';
-import type { IPlan, IPlannedTerm, Owners } from './frames';
+import type { Owners } from './frames';
 import { GPU_LINES, type IGpuMoment } from './gpuLines';
 import type { IPalette } from './palette';
-import { plannedBytes } from './plan';
+import { plannedBytes, type IPlan, type IPlannedTerm } from './plan';
 import { PlanBar } from './planBar';
 
 // https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html

@@ -7,6 +7,7 @@ import { gpusSeen, type IRow } from './history';
 import { HostCard } from './hostCard';
 import { Notice } from './notice';
 import { readPalette, type IPalette } from './palette';
+import { parsePlan } from './plan';
 import { WarningList } from './warningList';
 
 const WAITING = 'Waiting for the first sample…';
@@ -122,6 +123,7 @@ export class MonitorPanel extends Widget {
 
   private _drawGpus(rows: IRow[]): void {
     const seen = gpusSeen(rows);
+    const plan = parsePlan(this._feed.plan);
     setText(this._count, seen.length > 0 ? String(seen.length) : '');
     for (const [index, card] of this._gpuCards) {
       if (!seen.some(gpu => gpu.index === index)) {
@@ -138,7 +140,7 @@ export class MonitorPanel extends Widget {
       }
       card.subtitle = gpu.name;
       card.owners = this._feed.owners;
-      card.plan = this._feed.plan;
+      card.plan = plan;
       card.chartShown = this._feed.settings.gpuCharts;
       card.draw(rows, this._feed.history.windowSeconds);
     }

@@ -1,5 +1,17 @@
-import type { IPlannedTerm } from './frames';
+import { isFields, numberOrNull, textOrNull } from './frames';
 import { size } from './memory';
+
+/** A part of a planned GPU; `kind` is that of the estimate: weights, kv_cache, activations, reserve, process. */
+export interface IPlannedTerm {
+  kind: string;
+  bytes: number;
+}
+
+/** What was planned, and the terms of each GPU in order of the ranks. */
+export interface IPlan {
+  title: string;
+  gpus: IPlannedTerm[][];
+}
 
 /** A kind of the plan on one GPU, and how much of it is there already, as memory fills in this order. */
 export interface IPlannedPart {
@@ -52,4 +64,17 @@ export function gapText(terms: IPlannedTerm[], usedBytes: number | null): string
     .filter(part => part.bytes - part.thereBytes >= NO_GAP_BYTES)
     .map(part => `${part.name} ${size(part.bytes - part.thereBytes)}`);
   return `${size(gap)} not in use yet: ${missing.join(', ')}.`;
+}
+
+/** Read the plan of a frame; null where there is none. */
+export function parsePlan(value: unknown): IPlan | null {
+  if (!isFields(value) || !Array.isArray(value.gpus)) {
+    return null;
+  }
+  const gpus = value.gpus.map((terms: unknown) =>
+    (Array.isArray(terms) ? terms : [])
+      .filter(isFields)
+      .map(term => ({ kind: textOrNull(term.kind) ?? '', bytes: numberOrNull(term.bytes) ?? 0 }))
+  );
+  return { title: textOrNull(value.title) ?? '', gpus };
 }

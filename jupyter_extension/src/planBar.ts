@@ -1,7 +1,6 @@
 import { element, setText } from './dom';
-import type { IPlannedTerm } from './frames';
 import { size } from './memory';
-import { gapText, partsOf, plannedBytes } from './plan';
+import { gapText, partsOf, plannedBytes, type IPlannedTerm } from './plan';
 
 /** One GPU's plan as a bar of its terms, filled as far as memory is in use, with the gap in words. */
 export class PlanBar {
