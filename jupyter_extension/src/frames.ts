@@ -226,13 +226,13 @@ function parseProvided<T>(value: unknown, name: string, parse: (data: unknown) =
   }
   return {
     data: null,
-    error: textOrNull(provided.error) ?? `The server gives no reason why ${name} is missing.`
+    error: textOrNull(provided.error) ?? `The server does not say why ${name} is missing.`
   };
 }
 
 function parseGpus(value: unknown): IGpu[] {
   if (!Array.isArray(value)) {
-    throw malformed('a frame whose list of GPUs is not a list');
+    throw malformed('GPUs that are not a list');
   }
   return value.map(parseGpu);
 }
@@ -261,8 +261,7 @@ export function parseFrame(text: string): Frame {
   const frame = fields(value, 'envelope');
   if (frame.version !== STREAM_VERSION) {
     throw new FrameError(
-      `The server speaks version ${String(frame.version)} of the stream and this panel version ` +
-        `${STREAM_VERSION}: reload the page to get the panel that belongs to the server.`
+      `The server speaks version ${String(frame.version)} of the stream, this panel ${STREAM_VERSION}: reload the page.`
     );
   }
   switch (frame.kind) {
