@@ -173,15 +173,19 @@ function parseProcesses(value: unknown): IGpuProcess[] | null {
   if (!Array.isArray(value)) {
     return null;
   }
-  return value
-    .filter(isFields)
-    .map(each => ({ pid: numberOrNull(each.pid) ?? 0, memoryBytes: numberOrNull(each.memory_bytes) }));
+  return listOf(value).map(each => ({
+    pid: numberOrNull(each.pid) ?? 0,
+    memoryBytes: numberOrNull(each.memory_bytes)
+  }));
+}
+
+function listOf(value: unknown): Fields[] {
+  return Array.isArray(value) ? value.filter(isFields) : [];
 }
 
 function parseOwners(value: unknown): Owners {
-  const owners = Array.isArray(value) ? value.filter(isFields) : [];
   return new Map(
-    owners.map(owner => [
+    listOf(value).map(owner => [
       numberOrNull(owner.pid) ?? 0,
       { command: textOrNull(owner.command), notebook: textOrNull(owner.notebook) }
     ])
@@ -189,8 +193,7 @@ function parseOwners(value: unknown): Owners {
 }
 
 function parseWarnings(value: unknown): IWarning[] {
-  const warnings = Array.isArray(value) ? value.filter(isFields) : [];
-  return warnings.map(each => ({
+  return listOf(value).map(each => ({
     kind: textOrNull(each.kind) ?? '',
     gpu: numberOrNull(each.gpu),
     text: textOrNull(each.text) ?? ''

@@ -95,7 +95,7 @@ test('a kind that a newer server added is no error', () => {
 for (const [what, text, words] of [
   ['no JSON', 'oops', /not JSON/],
   ['no object', '[]', /envelope is not an object/],
-  ['another version', '{"version":2,"kind":"sample"}', /version 2 .* version 1: reload/],
+  ['another version', '{"version":2,"kind":"sample"}', /version 2 .* panel 1: reload/],
   ['no time', '{"version":1,"kind":"sample"}', /without a time/],
   ['GPUs that are no list', sample({ status: 'ok', data: 3 }), /not a list/]
 ] as const) {
