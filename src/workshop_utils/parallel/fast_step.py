@@ -108,12 +108,11 @@ class FastStep:
         # The sum over ranks may as well begin with what is added to it, on one of them.
         residual = hidden if norm is None and tensor.rank == 0 else None
         if self.few:
-            part = matvec(x, weight, residual=residual)
+            total = self.sum.product(x, weight, residual)
         else:
             import torch
 
-            part = x @ weight.T if residual is None else torch.addmm(residual, x, weight.T)
-        total = self.sum(part)
+            total = self.sum(x @ weight.T if residual is None else torch.addmm(residual, x, weight.T))
         if norm is None:
             return total
         return hidden + rms_norm_rows(total, norm, spec.eps, spec.norm_offset)[1]

@@ -24,30 +24,27 @@ class SmallSum:
 
         import torch
 
-        from workshop_utils.parallel.kernels.pushed_sum import slices
+        from workshop_utils.parallel.kernels.pushed_sum import Inboxes, slices, words_for
 
-        numbers = math.prod(shape)
-        self._turns = torch.zeros(slices(numbers), dtype=torch.int32, device=device)
-        self._inbox, inboxes = self._shared(2 * tensor.size * numbers, dtype, device)
-        self._flags, flags = self._shared(slices(numbers) * tensor.size, torch.int32, device)
-        self._addresses = (
-            torch.tensor(inboxes, dtype=torch.int64, device=device),
-            torch.tensor(flags, dtype=torch.int64, device=device),
-        )
-        # No rank may write before the flags of all are zero.
+        words = words_for(math.prod(shape), dtype)
+        self._own, addresses = self._shared(2 * tensor.size * words, device)
+        turns = torch.zeros(1 + slices(words), dtype=torch.int32, device=device)
+        self._inboxes = Inboxes(torch.tensor(addresses, dtype=torch.int64, device=device), turns, tensor.rank)
+        # No rank may write before the inboxes of all are zero.
         torch.cuda.synchronize(device)
         torch.distributed.barrier(tensor.group)
 
-    def _shared(self, numbers: int, dtype: Any, device: str) -> tuple[Any, list[int]]:
+    def _shared(self, words: int, device: str) -> tuple[Any, list[int]]:
         """Return zeros that all ranks of the group can write, and where each rank's are."""
+        import torch
         import torch.distributed as dist
         import torch.distributed._symmetric_memory as symmetric
 
-        own = symmetric.empty(numbers, dtype=dtype, device=device)
+        own = symmetric.empty(words, dtype=torch.int64, device=device)
         own.zero_()
         shared = symmetric.rendezvous(own, self._tensor.group or dist.group.WORLD)
         addresses = [
-            shared.get_buffer(rank, own.shape, dtype).data_ptr() for rank in range(self._tensor.size)
+            shared.get_buffer(rank, own.shape, torch.int64).data_ptr() for rank in range(self._tensor.size)
         ]
         return own, addresses
 
@@ -57,8 +54,21 @@ class SmallSum:
             return self._tensor.sum(part)
         from workshop_utils.parallel.kernels.pushed_sum import pushed_sum
 
-        inboxes, flags = self._addresses
-        return pushed_sum(part, inboxes, flags, self._turns, self._tensor.rank)
+        return pushed_sum(part, self._inboxes)
+
+    def product(self, x: Any, weight: Any, residual: Any = None) -> Any:
+        """Return the sum of all ranks' ``x @ weightᵀ + residual`` for the few vectors of a ``matvec``.
+
+        The product's own kernel sends each part as soon as it is made, while others are still being read.
+        """
+        from workshop_utils.parallel.kernels.matvec import matvec, push_matvec
+
+        if not self._one_shot:
+            return self._tensor.sum(matvec(x, weight, residual=residual))
+        from workshop_utils.parallel.kernels.pushed_sum import taken_sum
+
+        push_matvec(x, weight, self._inboxes, residual)
+        return taken_sum(x.new_empty(x.shape[0], weight.shape[0]), self._inboxes)
 
 
 def peers_reach(device: str) -> bool:

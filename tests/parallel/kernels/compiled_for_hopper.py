@@ -13,7 +13,7 @@ from workshop_utils.parallel.kernels import decode_attention, gated_matvec, matv
 
 HOPPER = GPUTarget("cuda", 90, 32)
 LENGTHS = {"lengths": "*i64", "outputs": "*fp32", "log_sums": "*fp32"}
-SUM = {"inboxes": "*i64", "flags": "*i64", "turns": "*i32", "numbers": "i32"}
+SUM = {"inboxes": "*i64", "turns": "*i32", "size": "i32"}
 NUMBERS = {"outputs": "i32", "max_tokens": "i32", "norm_offset": "fp32", "eps": "fp32", "scale": "fp32"}
 
 
@@ -39,19 +39,22 @@ def product_constants(blocks: matvec.Blocks, batch: int) -> dict[str, Any]:
 
 def main() -> None:
     blocks, blocks_of_four = (matvec.blocks_for(4096, 4096, batch) for batch in (1, 4))
-    plain, gated = {"bias": None, "residual": None}, {"activation": "silu"}
+    pair = {"each": 2, "rank": 1, "ranks": 2}
+    added, gated = {"bias": None, "residual": None}, {"activation": "silu"}
+    plain, pushed = {"inboxes": None, "turns": None} | added | pair, {"out": None, "norm": None} | added | pair
     attention = {
         "softcap": None, "window": None, "group": 4, "padded_group": 16, "head_dim": 128, "padded_dim": 128,
         "splits": 33, "step": 64, "log2_e": decode_attention.LOG2_E,
     }  # fmt: skip
     one, four = product_constants(blocks, 1), product_constants(blocks_of_four, 4)
-    sum_constants = {"rank": 1, "ranks": 2, "block": pushed_sum.SLICE}
+    summed = pair | {"block": pushed_sum.SLICE}
     found = {
         "matvec": ptx(matvec._matvec_kernel, NUMBERS, plain | one, blocks.warps, 1),
         "matvec of 4": ptx(matvec._matvec_kernel, NUMBERS, plain | four, blocks_of_four.warps, 1),
+        "pushed matvec": ptx(matvec._matvec_kernel, NUMBERS | SUM, pushed | one, blocks.warps, 1),
         "gated_matvec": ptx(gated_matvec._gated_matvec_kernel, NUMBERS, gated | one, blocks.warps, 1),
         "attention": ptx(decode_attention._split_kernel, NUMBERS | LENGTHS, attention, 4, 3),
-        "pushed_sum": ptx(pushed_sum._pushed_sum_kernel, SUM, sum_constants, pushed_sum.WARPS, 1),
+        "pushed_sum": ptx(pushed_sum._sum_kernel, SUM, summed, 1, 1),
     }
     print(json.dumps(found))
 

@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+from workshop_utils.parallel.kernels.pushed_sum import Inboxes, packed, push, words_for
 from workshop_utils.parallel.kernels.row_products import row_products
 
 # From five vectors on, torch's product on tensor cores is faster: measured on an H100, see CONTRIBUTING.md.
@@ -49,15 +50,18 @@ def check_shapes(x: torch.Tensor, weight: torch.Tensor) -> None:
 
 @triton.jit
 def _matvec_kernel(
-    x, weight, norm, bias, residual, out, outputs, norm_offset, eps,
+    x, weight, norm, bias, residual, out, inboxes, turns, outputs, norm_offset, eps,
     batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, rows: tl.constexpr,
-    step: tl.constexpr, whole: tl.constexpr,
+    step: tl.constexpr, whole: tl.constexpr, each: tl.constexpr, rank: tl.constexpr, ranks: tl.constexpr,
 ):  # fmt: skip
     # 64 bits: the output layer of a large vocabulary has more than 2^31 weights.
     first = tl.program_id(0).to(tl.int64) * rows
     local = tl.arange(0, rows)
     weight_rows = weight + first * width + local[:, None] * width
     row_mask = first + local < outputs
+    turn = 0
+    if inboxes is not None:
+        turn = tl.load(turns) + 1
     products = row_products(
         x, weight_rows, row_mask[:, None], norm, norm_offset, eps,
         batch, padded_batch, width, step, whole,
@@ -69,7 +73,14 @@ def _matvec_kernel(
         products += tl.load(bias + first + local, mask=row_mask, other=0.0).to(tl.float32)[None, :]
     if residual is not None:
         products += tl.load(residual + places, mask=mask, other=0.0).to(tl.float32)
-    tl.store(out + places, products.to(out.dtype.element_ty), mask=mask)
+    if inboxes is None:
+        tl.store(out + places, products.to(out.dtype.element_ty), mask=mask)
+    else:
+        words = first // each + tl.arange(0, rows // each)
+        mask = (vectors < batch) & (words * each < outputs)[None, :]
+        places = vectors * (outputs // each) + words[None, :]
+        size = batch * outputs // each
+        push(packed(products.to(x.dtype.element_ty), turn), places, mask, inboxes, turn, size, rank, ranks)
 
 
 def matvec(
@@ -91,15 +102,44 @@ def matvec(
     first; Gemma's norms have the offset 1. ``out`` may be ``residual`` itself.
     Raises ValueError for shapes that do not fit.
     """
+    out = x.new_empty(x.shape[0], weight.shape[0]) if out is None else out
+    _launch(x, weight, out, None, blocks, norm, eps, norm_offset, bias, residual)
+    return out
+
+
+def push_matvec(
+    x: torch.Tensor, weight: torch.Tensor, inboxes: Inboxes, residual: torch.Tensor | None = None
+) -> None:
+    """Compute x @ weight.T + residual as ``matvec``, and write it to all ranks' inboxes as it is made.
+
+    A ``taken_sum`` of shape [batch, N] must follow. Raises ValueError for an odd number of 16-bit outputs.
+    """
+    words_for(weight.shape[0], x.dtype)
+    _launch(x, weight, None, inboxes, residual=residual)
+
+
+def _launch(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    out: torch.Tensor | None,
+    inboxes: Inboxes | None,
+    blocks: Blocks | None = None,
+    norm: torch.Tensor | None = None,
+    eps: float = 0,
+    norm_offset: float = 0,
+    bias: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
+) -> None:
     check_shapes(x, weight)
     batch, width = x.shape
     outputs = weight.shape[0]
     blocks = blocks or blocks_for(outputs, width, batch)
-    out = x.new_empty(batch, outputs) if out is None else out
+    addresses, turns, rank, ranks = None, None, 0, 1
+    if inboxes is not None:
+        addresses, turns, rank, ranks = inboxes.addresses, inboxes.turns, inboxes.rank, inboxes.ranks
     _matvec_kernel[(triton.cdiv(outputs, blocks.rows),)](
-        x, weight, norm, bias, residual, out, outputs, norm_offset, eps,
+        x, weight, norm, bias, residual, out, addresses, turns, outputs, norm_offset, eps,
         batch=batch, padded_batch=triton.next_power_of_2(batch), width=width, rows=blocks.rows,
-        step=blocks.step, whole=outputs % blocks.rows == 0, num_warps=blocks.warps, num_stages=1,
-        enable_fp_fusion=True,
+        step=blocks.step, whole=outputs % blocks.rows == 0, each=4 // x.element_size(), rank=rank,
+        ranks=ranks, num_warps=blocks.warps, num_stages=1, enable_fp_fusion=True,
     )  # fmt: skip
-    return out
