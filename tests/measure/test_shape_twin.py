@@ -47,7 +47,7 @@ def shrink(fields: dict, sizes: dict) -> dict:
 @pytest.fixture
 def tiny(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A catalogue config of which every width is small; its rotary scaling and layer pattern stay."""
-    fields = json.loads((CONFIGS / f"{request.param}.json").read_text(encoding="utf-8"))
+    fields = json.loads(Path(CONFIGS, f"{request.param}.json").read_text(encoding="utf-8"))
     if "text_config" in fields:
         fields["text_config"] = shrink(fields["text_config"], SMALL)
         fields["vision_config"] |= {k: v for k, v in SMALL_VISION.items() if k in fields["vision_config"]}

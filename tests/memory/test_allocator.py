@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from workshop_utils.memory.allocator import Allocator, OutOfMemoryError
+from workshop_utils.memory.sharding import whole_model
+from workshop_utils.memory.tensors.generate import Generation, growth_of, reserved_bytes, simulated
+from workshop_utils.memory.tensors.stage import stage_of
+from workshop_utils.models.find import find_architecture
 from workshop_utils.units import MIB
 
 TRACES = json.loads(lzma.decompress((Path(__file__).parent / "allocations.json.xz").read_bytes()))
@@ -158,3 +162,27 @@ def test_a_recorded_sequence_reserves_what_it_reserved_on_the_gpu(trace: dict) -
         assert abs(more) <= 0.06 * trace["reserved"]
     else:
         assert 0 <= more <= HELD_BEFORE
+
+
+@pytest.mark.parametrize("model", ["gemma-3-4b", "qwen3-30b-a3b", "smollm2-135m"])
+@pytest.mark.parametrize("prompt", [700, 60_000])
+def test_a_limit_that_the_growth_decides_gives_what_its_own_simulation_gives(model: str, prompt: int) -> None:
+    what = (
+        stage_of(whole_model(find_architecture(model))),
+        Generation(prompt, 16, 1, "sdpa"),
+        2,
+        (),
+        32 * MIB,
+    )
+    growth = growth_of(*what)
+    most = growth[-1][0]
+    limits = {most, most - 1, most // 2, *(needed for _, needed in growth), *(r - MIB for r, _ in growth)}
+    ended = 0
+    for limit in (*sorted(limits)[:: max(1, len(limits) // 40)], most):
+        try:
+            expected = simulated(Allocator(limit), *what).peak_reserved
+        except OutOfMemoryError:
+            expected = None
+        assert reserved_bytes(*what, limit) == expected
+        ended += expected is not None
+    assert 0 < ended < len(limits)

@@ -149,7 +149,7 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 @pytest.mark.parametrize("width", [10**400, 10**13])
 def test_a_width_that_nobody_builds_is_one_sentence(tmp_path: Path, width: int) -> None:
     config = tmp_path / "config.json"
-    fields = json.loads((CONFIGS / "llama-3.1-8b.json").read_text(encoding="utf-8"))
+    fields = json.loads(Path(CONFIGS, "llama-3.1-8b.json").read_text(encoding="utf-8"))
     config.write_text(json.dumps(fields | {"hidden_size": width}), encoding="utf-8")
     done = run_command(str(config))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "hidden_size" in done.stderr

@@ -65,7 +65,7 @@ def test_mxfp4_weights_equal_the_size_of_the_published_files(model: str) -> None
 
 @pytest.mark.parametrize("model", catalogue_names())
 def test_int8_shrinks_just_what_transformers_hands_to_bitsandbytes(model: str) -> None:
-    raw = json.loads((CONFIGS / f"{model}.json").read_text(encoding="utf-8"))
+    raw = json.loads(Path(CONFIGS, f"{model}.json").read_text(encoding="utf-8"))
     architecture = find_architecture(model)
     automatic = AutoModelForSeq2SeqLM if architecture.encoder else AutoModelForCausalLM
     with torch.device("meta"):

@@ -120,7 +120,7 @@ def test_what_a_decoder_takes_from_an_encoder_is_cached_too() -> None:
 
 @pytest.mark.parametrize("name", catalogue_names())
 def test_the_built_model_and_the_family_file_agree_in_every_part_and_cache(name: str) -> None:
-    fields = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    fields = json.loads(Path(CONFIGS, f"{name}.json").read_text(encoding="utf-8"))
     # T5 always ties what it builds; the parts of what Flan-T5 loads are test_meta_device's.
     fields |= {"tie_word_embeddings": True} if fields["model_type"] == "t5" else {}
     config = Config(fields, name, "config.json")

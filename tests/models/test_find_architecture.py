@@ -52,7 +52,7 @@ def message_of(model: str) -> str:
 
 def test_every_catalogue_entry_has_a_source_and_a_config_of_its_own() -> None:
     entries = load_catalogue()
-    assert {entry.name for entry in entries} == {file.stem for file in CONFIGS.glob("*.json")}
+    assert {entry.name for entry in entries} == {file.stem for file in Path(CONFIGS).glob("*.json")}
     assert all(len(entry.source) > 20 for entry in entries)
     ids = [name.casefold() for entry in entries for name in entry.ids]
     assert len(set(ids)) == len(ids)
@@ -228,7 +228,7 @@ def test_a_qwen3_window_counts_only_when_switched_on(tmp_path: Path) -> None:
 
 
 def test_a_text_only_gemma_3_has_no_tower(tmp_path: Path) -> None:
-    text = json.loads((CONFIGS / "gemma-3-4b.json").read_text(encoding="utf-8"))["text_config"]
+    text = json.loads(Path(CONFIGS, "gemma-3-4b.json").read_text(encoding="utf-8"))["text_config"]
     (tmp_path / "config.json").write_text(json.dumps(text), encoding="utf-8")
     whole = count_parameters(find_architecture("gemma-3-4b"))
     assert count_parameters(find_architecture("config.json")).total == whole.total - whole.by_part["vision"]

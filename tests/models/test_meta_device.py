@@ -6,6 +6,7 @@ branches that no catalogue model takes (biases, other layer patterns, SigLIP's p
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ PART_OF_NAME = (
 
 
 def fields_of(name: str) -> dict:
-    return json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(Path(CONFIGS, f"{name}.json").read_text(encoding="utf-8"))
 
 
 def built_counts(fields: dict) -> dict[str, int]:

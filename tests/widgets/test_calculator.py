@@ -115,7 +115,7 @@ def test_an_unknown_model_is_a_sentence_even_as_the_first() -> None:
 
 def test_a_model_of_the_readers_own(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_bytes((CONFIGS / f"{SMALL}.json").read_bytes())
+    (tmp_path / "mine" / "config.json").write_bytes(Path(CONFIGS, f"{SMALL}.json").read_bytes())
     hf_id = next(entry.hf_id for entry in load_catalogue() if entry.name == SMALL)
     calculator = Calculator(SMALL, tokens=2048)
     assert calculator.controls.other_model.layout.display == "none"

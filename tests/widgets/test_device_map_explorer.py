@@ -315,7 +315,7 @@ def test_a_bad_first_value_shows_no_picture_and_recovers() -> None:
 def test_what_a_reader_types_is_text(tmp_path: Path) -> None:
     folder = tmp_path / "<img src=x onerror=alert(1)>"
     folder.mkdir()
-    (folder / "config.json").write_bytes((CONFIGS / f"{SMALL}.json").read_bytes())
+    (folder / "config.json").write_bytes(Path(CONFIGS, f"{SMALL}.json").read_bytes())
     explorer = device_map_explorer(str(folder), "1 x A40", tokens=512)
     assert explorer.result() is not None
     explorer.controls.devices.list.value = OTHER_DEVICES

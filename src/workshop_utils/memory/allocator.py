@@ -69,15 +69,18 @@ class Pool:
 class Allocator:
     """One GPU's allocator. All sizes in bytes; ``allocated`` and ``reserved`` as torch.cuda counts them.
 
-    ``limit`` is what the GPU has for it, None for no end.
+    ``limit`` is what the GPU has for it, None for no end. ``growth``: without a limit, what each new segment
+    made of ``reserved``, and how much of that could not have been given back.
     """
 
     __slots__ = (
-        "_large", "_place", "_small", "allocated", "limit", "peak_allocated", "peak_reserved", "reserved",
+        "_large", "_place", "_small", "allocated", "growth", "limit", "peak_allocated", "peak_reserved",
+        "reserved",
     )  # fmt: skip
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
+        self.growth: list[tuple[int, int]] = []
         self._small = Pool(SMALLEST)
         self._large = Pool(SMALL + 1)
         self._place = TOP
@@ -159,7 +162,10 @@ class Allocator:
             whole = LARGE_SEGMENT
         else:
             whole = -(-size // SEGMENT_MULTIPLE) * SEGMENT_MULTIPLE
-        if self.limit is not None and self.reserved + whole > self.limit:
+        if self.limit is None:
+            idle = sum(pool.blocks[key].size for pool in self._pools() for key in whole_segments(pool))
+            self.growth.append((self.reserved + whole, self.reserved + whole - idle))
+        elif self.reserved + whole > self.limit:
             self._give_back_segments()
             if self.reserved + whole > self.limit:
                 raise OutOfMemoryError
@@ -168,10 +174,17 @@ class Allocator:
         self.peak_reserved = max(self.peak_reserved, self.reserved)
         return Block(whole, self._place, size <= SMALL)
 
+    def _pools(self) -> tuple[Pool, Pool]:
+        return self._small, self._large
+
     def _give_back_segments(self) -> None:
         """Give every segment that is free as a whole back to the driver."""
-        for pool in (self._small, self._large):
-            whole = [key for key, block in pool.blocks.items() if not (block.before or block.after)]
-            for key in whole:
+        for pool in self._pools():
+            for key in whole_segments(pool):
                 self.reserved -= pool.blocks.pop(key).size
                 del pool.keys[bisect_left(pool.keys, key)]
+
+
+def whole_segments(pool: Pool) -> list[int]:
+    """Return the keys of the free blocks that are segments as a whole."""
+    return [key for key, block in pool.blocks.items() if not (block.before or block.after)]

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from pathlib import Path
+import os
 from typing import Any
 
 from workshop_utils.hardware.catalogue import Gpu
@@ -15,8 +15,8 @@ NEWEST_MEASURED = "9.0"
 @functools.cache
 def constants() -> dict[str, Any]:
     """Return ``process.json``."""
-    text = Path(__file__).with_name("process.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    with open(os.path.join(os.path.dirname(__file__), "process.json"), encoding="utf-8") as file:
+        return dict(json.load(file))
 
 
 def process_term(gpu: Gpu | None) -> Term:

@@ -1,14 +1,14 @@
 """The bundled catalogue: published configs of models that the workshop speaks about, each with its source."""
 
 import functools
+import json
 import os
-from pathlib import Path
 from typing import NamedTuple
 
-from workshop_utils.models.config import Config, read_json_object
+from workshop_utils.models.config import Config
 
-FOLDER = Path(__file__).parent
-CONFIGS = FOLDER / "configs"
+FOLDER = os.path.dirname(__file__)
+CONFIGS = os.path.join(FOLDER, "configs")
 
 
 class CatalogueEntry(NamedTuple):
@@ -35,7 +35,8 @@ def bundled_config(name: str) -> Config | None:
     """Return the config of a short name, None for any other; the catalogue itself is not read for it."""
     if f"{name}.json" not in os.listdir(CONFIGS):
         return None
-    return Config(read_json_object(CONFIGS / f"{name}.json"), name, f"the config of {name}")
+    with open(os.path.join(CONFIGS, f"{name}.json"), encoding="utf-8") as file:
+        return Config(json.load(file), name, f"the config of {name}")
 
 
 @functools.cache
@@ -43,7 +44,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Return all entries in the order of the file; no config is read."""
     import tomllib  # half of the time that a cold start takes to find a model
 
-    with (FOLDER / "catalogue.toml").open("rb") as file:
+    with open(os.path.join(FOLDER, "catalogue.toml"), "rb") as file:
         models = tomllib.load(file)
     return tuple(
         CatalogueEntry(name, entry["hf_id"], entry["source"], tuple(entry.get("also", ())))

@@ -8,9 +8,12 @@ nor ``layer_types``, and a reader who takes hidden size / heads instead is wrong
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workshop_utils.errors import WorkshopError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What every published decoder config states; a transformers default for these would be another model's shape.
 SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -115,7 +118,7 @@ class Config:
         )
 
 
-def read_json_object(file: Path) -> dict[str, object]:
+def read_json_object(file: "Path") -> dict[str, object]:
     """Return the object in a JSON file; WorkshopError if it cannot be read or is not one."""
     try:
         if not file.is_file() or file.stat().st_size > MOST_BYTES:

@@ -1,14 +1,17 @@
 """From what a reader writes to an ``Architecture``: name, Hugging Face id, folder or config.json."""
 
-import difflib
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.catalogue import bundled_config, load_catalogue
 from workshop_utils.models.config import Config, read_json_object
 from workshop_utils.models.reading import read_architecture
+
+# A name of the catalogue needs no path, and pathlib takes longer than reading its config.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def find_architecture(model: str) -> Architecture:
@@ -30,8 +33,10 @@ def find_architecture(model: str) -> Architecture:
     return read_architecture(Config(read_json_object(file), name, str(file)))
 
 
-def config_file(path_text: str) -> Path | None:
+def config_file(path_text: str) -> "Path | None":
     """Return the config.json that a path names, None where nothing stands there and it looks like no path."""
+    from pathlib import Path
+
     path = Path(path_text).expanduser()
     try:
         is_folder, exists = path.is_dir(), path.exists()
@@ -50,13 +55,15 @@ def config_file(path_text: str) -> Path | None:
     return None
 
 
-def model_name(file: Path) -> str:
+def model_name(file: "Path") -> str:
     """Return the name of a model on disk: its folder's, or the file's where it is not called config.json."""
     return file.resolve().parent.name if file.name == "config.json" else file.stem
 
 
-def hub_folder() -> Path:
+def hub_folder() -> "Path":
     """Return the Hugging Face cache: HF_HUB_CACHE, else HF_HOME/hub, else in the XDG cache folder."""
+    from pathlib import Path
+
     if "HF_HUB_CACHE" in os.environ:
         return Path(os.environ["HF_HUB_CACHE"]).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -64,7 +71,7 @@ def hub_folder() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def cached_config_file(hf_id: str) -> Path | None:
+def cached_config_file(hf_id: str) -> "Path | None":
     """Return config.json of a model in the local cache: of its main branch, else of its newest snapshot."""
     if hf_id.count("/") != 1 or ".." in hf_id:
         return None
@@ -82,6 +89,8 @@ def cached_config_file(hf_id: str) -> Path | None:
 
 def unknown_model(model: str) -> WorkshopError:
     """Return the error for a name that is nowhere, with all catalogue names and, first, the closest."""
+    import difflib
+
     names = {name.casefold(): entry.name for entry in load_catalogue() for name in entry.ids}
     close = difflib.get_close_matches(model.casefold(), names, n=4, cutoff=0.55)
     closest = ", ".join(dict.fromkeys(names[match] for match in close))

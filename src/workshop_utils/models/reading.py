@@ -8,7 +8,6 @@ import pkgutil
 
 from workshop_utils.models import families
 from workshop_utils.models.architecture import Architecture
-from workshop_utils.models.built import read_with_transformers
 from workshop_utils.models.config import Config
 
 
@@ -22,6 +21,8 @@ def read_architecture(config: Config) -> Architecture:
     config.require("model_type")
     model_type = config.text("model_type")
     if model_type not in supported_model_types():
+        from workshop_utils.models.built import read_with_transformers
+
         return read_with_transformers(config, supported_model_types())
     family = importlib.import_module(f"{families.__name__}.{model_type}")
     architecture: Architecture = family.read(config)

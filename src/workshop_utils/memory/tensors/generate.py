@@ -83,19 +83,45 @@ def reserved_bytes(  # noqa: PLR0913, PLR0917 - all that two simulations may dif
 
     ``loaded`` are the bytes that stand there before the first pass: weights, which transformers loads into
     one piece. ``workspace`` comes with the first matrix product; small passing tensors get one segment.
-    ``limit`` is what the GPU has for the allocator.
+    ``limit`` is what the GPU has for the allocator. Until the first segment beyond it, all goes as without a
+    limit, and mostly that segment decides: another simulation is rare.
     """
-    allocator = Allocator(limit)
-    passes = generation.prefill() + generation.decoding()
+    growth = growth_of(stage, generation, value_bytes, loaded, workspace)
+    beyond = next((needed for reserved, needed in growth if limit is not None and reserved > limit), None)
+    if limit is None or beyond is None:
+        return growth[-1][0]
+    if beyond > limit:
+        return None
     try:
-        for size in (*loaded, SMALL_SEGMENT):
-            allocator.take(size)
-        cache: list[list[Block | None]] = [[] for _ in stage.order]
-        for forward in forwards(stage.layer_set, passes, value_bytes, workspace):
-            play(allocator, forward, stage.order, cache)
+        return simulated(Allocator(limit), stage, generation, value_bytes, loaded, workspace).peak_reserved
     except OutOfMemoryError:
         return None
-    return allocator.peak_reserved
+
+
+@lru_cache(maxsize=1024)
+def growth_of(
+    stage: Stage, generation: Generation, value_bytes: int, loaded: tuple[int, ...], workspace: int
+) -> tuple[tuple[int, int], ...]:
+    """Return how the reserve grows on a GPU without end; see ``Allocator``."""
+    return tuple(simulated(Allocator(), stage, generation, value_bytes, loaded, workspace).growth)
+
+
+def simulated(  # noqa: PLR0913, PLR0917 - as above
+    allocator: Allocator,
+    stage: Stage,
+    generation: Generation,
+    value_bytes: int,
+    loaded: tuple[int, ...],
+    workspace: int,
+) -> Allocator:
+    """Return the allocator after ``generate()``; OutOfMemoryError where that does not end."""
+    passes = generation.prefill() + generation.decoding()
+    for size in (*loaded, SMALL_SEGMENT):
+        allocator.take(size)
+    cache: list[list[Block | None]] = [[] for _ in stage.order]
+    for forward in forwards(stage.layer_set, passes, value_bytes, workspace):
+        play(allocator, forward, stage.order, cache)
+    return allocator
 
 
 def play(
