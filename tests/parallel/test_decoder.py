@@ -62,6 +62,14 @@ def test_prompts_of_unequal_length_do_not_see_one_another(family: str, tmp_path:
             assert (got[row] - want[0]).abs().max() <= LOGITS
 
 
+def test_a_step_leaves_the_embedding_and_the_experts_that_nobody_chooses(tmp_path: Path) -> None:
+    dense, tied, mixed = (decoder_of(write_config(tmp_path, f)) for f in ("llama", "smollm2", "qwen3_moe"))
+    assert (dense.unread_bytes(3), tied.unread_bytes(3)) == (130 * 48 * 4, 0)
+    experts = 4 * 6 * 3 * 24 * 48 * 4  # layers, experts, matrices, their sizes, bytes
+    # Each of two sequences leaves four of six experts.
+    assert mixed.unread_bytes(2) == 130 * 48 * 4 + int((4 / 6) ** 2 * experts)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
 def test_a_saved_checkpoint_is_read_as_transformers_reads_it(family: str, tmp_path: Path) -> None:

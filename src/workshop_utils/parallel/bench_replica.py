@@ -47,6 +47,7 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
         "peak_bytes": reading.peak_bytes or reading.held_bytes,
         "copy_bytes_per_second": bandwidth,
         "weight_bytes": decoder.weight_bytes,
+        "unread_bytes": decoder.unread_bytes(-(-case.batch // case.micro_batches)),
         "cache_bytes": decoder.cache_bytes(case.batch, case.tokens + case.new // 2),
         "joules": energy.joules(),
     }

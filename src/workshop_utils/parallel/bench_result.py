@@ -113,7 +113,7 @@ class RunFigures:
 
     def step_bytes(self, rank: dict[str, Any]) -> int:
         """Bytes that a rank must read for one step: its weights, once a micro-batch, and half-full caches."""
-        reads: int = rank["weight_bytes"] - rank.get("embedding_bytes", 0)
+        reads: int = rank["weight_bytes"] - rank.get("unread_bytes", 0)
         cache: int = rank.get("cache_bytes", 0)
         return reads * self.case.micro_batches + cache
 

@@ -43,7 +43,8 @@ The ranks are started by torchrun, one a GPU, or on the CPU where there is none.
    "bytes_sent_per_token", "roofline_share", "least_tpot_ms", "joules_per_token",
    "max_abs_logit_difference", "relative_logit_difference", "greedy_tokens_equal", "runs"}
 tokens_per_s counts the tokens of the decoding of all sequences. roofline_share is the time that reading the
-weights and the cache takes at the speed of a large copy on this device, over the measured time of a step.
+weights and the cache takes at the speed of a large copy on this device, over the measured time of a step;
+of experts, those that are chosen where all are equally likely.
 relative_logit_difference is the norm of all logits' differences over that of all logits: in 16 bits, rounding
 alone makes it about 0.01. The exit code is 1 when a rank failed, or --check found other tokens in float32."""
 

@@ -78,7 +78,7 @@ def split_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, An
     found = timed(case, once, world, meter) | {
         "weight_bytes": decoder.weight_bytes,
         "cache_bytes": decoder.cache_bytes(case.batch, case.tokens + case.new // 2),
-        "embedding_bytes": 0 if decoder.embedding is None or decoder.spec.tied else decoder.embedding.nbytes,
+        "unread_bytes": decoder.unread_bytes(-(-case.batch // case.micro_batches)),
     }
     if not case.check:
         return found

@@ -42,6 +42,18 @@ class Decoder:
         total: int = sum(layer.bytes for layer in self.layers) + sum(ends.values())
         return total
 
+    def unread_bytes(self, batch: int) -> int:
+        """Bytes of the weights that a step of ``batch`` sequences does not read.
+
+        An embedding that is no head too, and the experts that no sequence chooses: so many as are left where
+        all are equally likely.
+        """
+        embedding = 0 if self.embedding is None or self.spec.tied else int(self.embedding.nbytes)
+        if self.spec.experts is None:
+            return embedding
+        left = (1 - self.spec.experts.active / self.spec.experts.count) ** batch
+        return embedding + int(left * sum(one.gate_up.nbytes + one.down.nbytes for one in self.layers))
+
     def cache_bytes(self, batch: int, tokens: int) -> int:
         """Bytes of K and V of ``batch`` sequences of ``tokens`` tokens on this rank; windows shorten them."""
         heads = self.tensor.kv_heads(self.spec.kv_heads)

@@ -5,13 +5,14 @@ from typing import Any
 from workshop_utils.parallel.attention import window_mask
 from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.experts import mixture
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
 from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
 from workshop_utils.parallel.layer_weights import LayerWeights
 
 
 def fast_prefill(decoder: Decoder, x: Any, cache: KvCache, lengths: Any) -> Any:
-    """Run prompts, and fill the cache: as ``Decoder.prefill``, without experts."""
+    """Run prompts, and fill the cache: as ``Decoder.prefill``."""
     import torch
 
     batch, tokens = x.shape[:2]
@@ -22,6 +23,9 @@ def fast_prefill(decoder: Decoder, x: Any, cache: KvCache, lengths: Any) -> Any:
         hidden, normed = norm_of_sum(decoder, hidden, added, weights.attention_norm)
         added = attended(decoder, normed, number, weights, cache, tokens)
         hidden, normed = norm_of_sum(decoder, hidden, added, weights.mlp_norm)
+        if decoder.spec.experts:
+            added = decoder.tensor.sum(mixture(normed, weights, decoder.spec))
+            continue
         inside = gated_rows(torch.nn.functional.linear(normed, weights.gate_up), decoder.spec.activation)
         added = projected(decoder, inside, weights.down, weights.after_mlp_norm)
     cache.filled(lengths, tokens)

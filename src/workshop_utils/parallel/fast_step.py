@@ -10,9 +10,11 @@ from typing import Any
 from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.kernels.decode_attention import decode_attention, workspace_for
+from workshop_utils.parallel.kernels.expert_matvec import gated_experts, summed_experts
 from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
 from workshop_utils.parallel.kernels.matvec import MOST_VECTORS, matvec
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
+from workshop_utils.parallel.kernels.router import route
 from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
 from workshop_utils.parallel.layer_weights import LayerWeights
 from workshop_utils.parallel.small_sum import SmallSum
@@ -62,6 +64,8 @@ class FastStep:
             q, keys, values, lengths, scale=spec.scale, window=layer.window, workspace=self.workspace,
         )  # fmt: skip
         hidden = self._added(hidden, mixed.view(self.batch, -1), weights.output, weights.after_attention_norm)
+        if spec.experts:
+            return self._mixture(hidden, weights)
         inside = self._gated(hidden, weights)
         return self._added(hidden, inside, weights.down, weights.after_mlp_norm)
 
@@ -101,6 +105,19 @@ class FastStep:
 
         halves = [self._product(hidden, half, weights.mlp_norm) for half in weights.gate_up.chunk(2)]
         return gated_rows(torch.cat(halves, dim=1), spec.activation)
+
+    def _mixture(self, hidden: Any, weights: LayerWeights) -> Any:
+        """Return hidden + the experts' output for its norm, summed over the ranks; no family norms that."""
+        spec = self.decoder.spec
+        assert spec.experts and weights.after_mlp_norm is None
+        logits = self._product(hidden, weights.router, weights.mlp_norm)
+        numbers, shares = route(logits, spec.experts.active, spec.experts.normalised)
+        inside = gated_experts(
+            hidden, weights.gate_up, numbers, shares, activation=spec.activation, norm=weights.mlp_norm,
+            eps=spec.eps, norm_offset=spec.norm_offset,
+        )  # fmt: skip
+        residual = hidden if self.decoder.tensor.rank == 0 else None
+        return self.sum(summed_experts(inside, weights.down, numbers, residual))
 
     def _added(self, hidden: Any, x: Any, weight: Any, norm: Any) -> Any:
         """Return hidden + weight × x, summed over the ranks, normed in between where the family does so."""

@@ -43,8 +43,12 @@ def picked_on_host(part: Any, decoder: Decoder) -> Any:
 
 
 def runner_for(decoder: Decoder, tricks: Tricks = ALL_TRICKS) -> Callable[..., Runner]:
-    """Return what runs a decoder: on a GPU from a CUDA graph, but experts, which choose their weights."""
-    if decoder.device == "cpu" or decoder.spec.experts or not tricks.graph:
+    """Return what runs a decoder: on a GPU from a CUDA graph.
+
+    Without our kernels, a step with experts asks the host which ones, and no graph can hold that.
+    """
+    asks_the_host = decoder.spec.experts is not None and not tricks.kernels
+    if decoder.device == "cpu" or asks_the_host or not tricks.graph:
         return partial(Runner, tricks=tricks)
     from workshop_utils.parallel.graph_runner import GraphRunner
 

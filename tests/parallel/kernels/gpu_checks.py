@@ -6,9 +6,11 @@ import references as plain
 import torch
 
 from workshop_utils.parallel.kernels.decode_attention import decode_attention
+from workshop_utils.parallel.kernels.expert_matvec import gated_experts, summed_experts
 from workshop_utils.parallel.kernels.gated_matvec import gated_matvec
 from workshop_utils.parallel.kernels.matvec import matvec
 from workshop_utils.parallel.kernels.rotate import rotate_and_store
+from workshop_utils.parallel.kernels.router import route
 from workshop_utils.parallel.kernels.rows import gated_rows, rms_norm_rows
 
 LENGTHS, TOKENS, HEADS, KV_HEADS = [1, 700, 64], 1000, 8, 2
@@ -22,6 +24,7 @@ def drawn(*shape: int) -> torch.Tensor:
 def relative_errors() -> Checked:
     """Yield what was computed and its relative error, for every kernel."""
     yield from products()
+    yield from experts()
     for head_dim, window, softcap in ((64, None, None), (96, 50, None), (128, None, 20.0), (256, None, None)):
         cache = [drawn(len(LENGTHS), KV_HEADS, TOKENS, head_dim) for _ in range(2)]
         yield from attention(cache, window, softcap)
@@ -38,6 +41,28 @@ def products() -> Checked:
         yield f"matvec {batch} x {columns}", plain.relative_error(found, expected + residual)
         found = gated_matvec(x, weight, norm=norm)
         yield f"gated_matvec {batch} x {columns}", plain.relative_error(found, plain.gated(expected, "silu"))
+
+
+def experts() -> Checked:
+    """Qwen3 30B A3B, whole and a quarter of it, and Mixtral's width."""
+    sizes = ((1, 2048, 768, 128, 8), (4, 2048, 192, 128, 8), (9, 512, 14336, 8, 2))
+    for batch, hidden, width, count, active in sizes:
+        x, norm = drawn(batch, hidden), drawn(hidden)
+        gate_up, down = (
+            drawn(count, *size) / size[1] ** 0.5 for size in ((2 * width, hidden), (hidden, width))
+        )
+        logits = torch.randn(batch, count, device="cuda")  # in 16 bits, some would be equal
+        numbers, shares = route(logits, active, True)
+        wanted, chosen = logits.float().topk(active)
+        yield "route", plain.relative_error(shares, wanted.softmax(-1))
+        inside = gated_experts(x, gate_up, numbers, shares, norm=norm)
+        normed = plain.rms_norm(x.float(), norm.float(), 1e-6)
+        products = torch.einsum("bk,bank->ban", normed, gate_up[chosen].float())
+        expected = plain.gated(products, "silu") * shares[..., None]
+        yield f"gated_experts {batch} x {width}", plain.relative_error(inside, expected)
+        found = summed_experts(inside, down, numbers, x)
+        total = x + torch.einsum("bak,bank->bn", expected, down[chosen].float())
+        yield f"summed_experts {batch} x {width}", plain.relative_error(found, total)
 
 
 def attention(cache: list[torch.Tensor], window: int | None, softcap: float | None) -> Checked:

@@ -34,6 +34,23 @@ def test_a_product_reads_16_bytes_a_load_and_a_tile_ahead(
     assert all(".v4.b32" in load for load in re.findall(r"ld\.global\S*", ptx[kernel]))
 
 
+@pytest.mark.parametrize("kernel", ["gated experts", "summed experts of 768", "summed experts of 192"])
+def test_experts_are_read_16_bytes_a_load_and_a_tile_ahead_from_where_their_number_says(
+    ptx: dict[str, str], kernel: str
+) -> None:
+    before_the_loop = ptx[kernel].split("fma.rn")[0]
+    weights = list(re.finditer(r"ld\.global\.L1::evict_first\S*\.v4\.b32", before_the_loop))
+    assert len(weights) >= 2 * 4
+    assert "ld.global.b32" in before_the_loop[: weights[0].start()]
+    assert len(re.findall(r"ld\.global\S*evict_first\S*", ptx[kernel])) == len(
+        re.findall(r"ld\.global\S*evict_first\S*\.v4\.b32", ptx[kernel])
+    )
+
+
+def test_a_router_is_one_warp_that_speaks_by_shuffles(ptx: dict[str, str]) -> None:
+    assert "shfl.sync" in ptx["router"] and "bar.sync" not in ptx["router"]
+
+
 def test_tiles_for_tensor_cores_go_to_shared_memory_ahead_of_time(ptx: dict[str, str]) -> None:
     text = ptx["attention"]
     assert re.search(r"cp\.async\.cg\.shared\.global \[ ?%\S+ \+ \d+ ?\], \[ ?%\S+ \+ \d+ ?\], 0x10", text)

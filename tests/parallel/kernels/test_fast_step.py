@@ -1,6 +1,7 @@
 """The fast decode step against the plain one of the same decoder; the kernels run in Triton's interpreter."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from tiny import write_config
 
 from workshop_utils.parallel.fast_prefill import fast_prefill
 from workshop_utils.parallel.fast_step import FastStep
+from workshop_utils.parallel.graph_runner import GraphRunner
 from workshop_utils.parallel.load import load_decoder
-from workshop_utils.parallel.spec import read_spec
+from workshop_utils.parallel.runner import Runner, runner_for
+from workshop_utils.parallel.spec import ExpertsSpec, read_spec
+from workshop_utils.parallel.tricks import ALL_TRICKS
 from workshop_utils.parallel.weights import TwinWeights
 
 ROOM, PROMPT, STEPS = 16, 9, 1
@@ -17,8 +21,12 @@ ROOM, PROMPT, STEPS = 16, 9, 1
 
 # 9 sequences are more than the kernels' matrix-vector products take. Gemma's third layer has no window.
 @pytest.mark.parametrize(
-    ("family", "batch", "layers"), [("llama", 1, 2), ("qwen2", 3, 1), ("qwen3", 9, 1), ("gemma3_text", 2, 3)]
-)
+    ("family", "batch", "layers"),
+    [
+        ("llama", 1, 2), ("qwen2", 3, 1), ("qwen3", 9, 1), ("gemma3_text", 2, 3), ("qwen3_moe", 1, 2),
+        ("qwen3_moe", 9, 1), ("mixtral", 4, 1),
+    ],
+)  # fmt: skip
 @torch.inference_mode()
 def test_a_fast_step_gives_the_logits_of_a_plain_one(
     family: str, batch: int, layers: int, tmp_path: Path
@@ -39,7 +47,18 @@ def test_a_fast_step_gives_the_logits_of_a_plain_one(
     assert fast.lengths.tolist() == plain.lengths.tolist() == (lengths + STEPS).tolist()
 
 
-@pytest.mark.parametrize(("family", "layers"), [("llama", 1), ("gemma3_text", 3)])
+@pytest.mark.parametrize("experts", [None, ExpertsSpec(8, 2, True)], ids=["dense", "experts"])
+def test_on_a_gpu_a_step_is_a_graph_unless_it_asks_the_host_which_experts(
+    experts: ExpertsSpec | None,
+) -> None:
+    decoder = SimpleNamespace(device="cuda:0", spec=SimpleNamespace(experts=experts))
+    torchs = ALL_TRICKS.without(("kernels",))
+    assert runner_for(decoder).func is GraphRunner
+    assert runner_for(decoder, torchs).func is (Runner if experts else GraphRunner)
+    assert runner_for(decoder, ALL_TRICKS.without(("graph",))).func is Runner
+
+
+@pytest.mark.parametrize(("family", "layers"), [("llama", 1), ("gemma3_text", 3), ("mixtral", 1)])
 @torch.inference_mode()
 def test_a_fast_prefill_leaves_the_logits_and_the_cache_of_a_plain_one(
     family: str, layers: int, tmp_path: Path

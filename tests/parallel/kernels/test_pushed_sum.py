@@ -37,7 +37,7 @@ def test_every_rank_gets_the_same_sums_turn_after_turn(ranks: int, dtype: str, t
 
 
 def test_half_a_word_of_values_is_refused() -> None:
-    with pytest.raises(ValueError, match="7 values of torch.bfloat16 do not fill words of 2"):
+    with pytest.raises(ValueError, match=r"7 values of torch\.bfloat16 do not fill words of 2"):
         words_for(7, torch.bfloat16)
 
 

@@ -10,14 +10,14 @@ from workshop_utils.parallel.kernels.row_products import row_products
 
 
 @triton.jit
-def _gated_matvec_kernel(
-    x, weight, norm, out, outputs, norm_offset, eps, activation: tl.constexpr,
+def gated_products(
+    x, weight, norm, first, outputs, norm_offset, eps, activation: tl.constexpr,
     batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, rows: tl.constexpr,
     step: tl.constexpr, whole: tl.constexpr,
 ):  # fmt: skip
+    """Return activation(gate) × up [padded_batch, rows / 2] in float32, of the outputs from ``first`` on."""
     # One tile holds as many gate rows as up rows, so a gate meets its factor inside the program.
     pairs: tl.constexpr = rows // 2
-    first = tl.program_id(0).to(tl.int64) * pairs
     both = tl.arange(0, rows)
     pair = first + both % pairs
     weight_rows = weight + (pair + both // pairs * outputs)[:, None] * width
@@ -26,9 +26,23 @@ def _gated_matvec_kernel(
         batch, padded_batch, width, step, whole,
     )  # fmt: skip
     gate, up = tl.split(tl.permute(tl.reshape(products, [padded_batch, 2, pairs]), (0, 2, 1)))
+    return activated(gate, activation) * up
+
+
+@triton.jit
+def _gated_matvec_kernel(
+    x, weight, norm, out, outputs, norm_offset, eps, activation: tl.constexpr,
+    batch: tl.constexpr, padded_batch: tl.constexpr, width: tl.constexpr, rows: tl.constexpr,
+    step: tl.constexpr, whole: tl.constexpr,
+):  # fmt: skip
+    pairs: tl.constexpr = rows // 2
+    first = tl.program_id(0).to(tl.int64) * pairs
+    gated = gated_products(
+        x, weight, norm, first, outputs, norm_offset, eps, activation, batch, padded_batch, width, rows,
+        step, whole,
+    )  # fmt: skip
     vectors = tl.arange(0, padded_batch)[:, None]
     columns = (first + tl.arange(0, pairs))[None, :]
-    gated = activated(gate, activation) * up
     mask = (vectors < batch) & (columns < outputs)
     tl.store(out + vectors * outputs + columns, gated.to(out.dtype.element_ty), mask=mask)
 

@@ -40,7 +40,7 @@ def words_for(numbers: int, dtype: torch.dtype) -> int:
     each = 4 // dtype.itemsize
     if numbers % each:
         raise ValueError(f"{numbers} values of {dtype} do not fill words of {each}")
-    return numbers // each
+    return numbers // int(each)
 
 
 def slices(words: int) -> int:
