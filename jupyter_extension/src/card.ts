@@ -1,10 +1,10 @@
 import { Chart, type IChartData } from './chart';
 import { ChartTable } from './chartTable';
 import { element, setText } from './dom';
-import { hourMinuteSecond } from './format';
 import type { IRow } from './history';
 import type { IPalette } from './palette';
 import { Reading } from './reading';
+import type { ITimeline } from './timeline';
 
 /** What a card says about one row of the history. */
 export interface ICardText {
@@ -23,9 +23,11 @@ export interface ICardLabels {
   memoryMeaning: string;
 }
 
+/** Only a recording can stand at a gap. */
+const GAP = 'Nothing was measured at this moment.';
 let cards = 0;
 
-/** A heading, two readings as text, and their last ten minutes as a chart. */
+/** A heading, two readings as text, and the time line as a chart. */
 export abstract class Card {
   readonly node: HTMLElement;
   private readonly _subtitle: HTMLElement;
@@ -40,8 +42,14 @@ export abstract class Card {
   protected readonly folds = element('div', 'wm-folds');
   private _rows: IRow[] = [];
   private _hovered: number | null = null;
+  /** The row that is shown; null for the newest. */
+  private _at: number | null = null;
 
-  constructor(labels: ICardLabels, palette: () => IPalette) {
+  constructor(
+    labels: ICardLabels,
+    palette: () => IPalette,
+    private readonly _timeline: ITimeline
+  ) {
     const id = `wm-card-${cards++}`;
     this.node = element('section', 'wm-card');
     this.node.setAttribute('aria-labelledby', id);
@@ -49,6 +57,9 @@ export abstract class Card {
     heading.id = id;
     this._subtitle = element('span', 'wm-card-subtitle');
     heading.append(element('span', 'wm-card-title', labels.title), ' ', this._subtitle);
+    if (_timeline.aside !== '') {
+      heading.append(element('span', 'wm-unseen', _timeline.aside));
+    }
     this._fault = element('p', 'wm-fault');
     this._fault.hidden = true;
     this._busy = new Reading('busy', labels.busy, labels.busyMeaning);
@@ -58,12 +69,12 @@ export abstract class Card {
     this._figure.setAttribute('role', 'img');
     this._figure.setAttribute(
       'aria-label',
-      `${labels.title}: ${labels.busy} and ${labels.memory}, last ten minutes`
+      `${labels.title}: ${labels.busy} and ${labels.memory}, ${_timeline.span}`
     );
-    this._table = new ChartTable(labels.title, labels.busy, labels.memory);
+    this._table = new ChartTable(labels.title, labels.busy, labels.memory, _timeline);
     this.folds.append(this._table.node);
     this.node.append(heading, this._fault, this._readings, this._figure, this.folds);
-    this._chart = new Chart(this._figure, palette, row => this._hover(row));
+    this._chart = new Chart(this._figure, palette, _timeline, row => this._hover(row));
   }
 
   /** Show these rows; the text is that of the newest, or of the one under the pointer. */
@@ -74,6 +85,13 @@ export abstract class Card {
       this._chart.draw(columns, windowSeconds);
     }
     this._table.show(columns);
+    this._show();
+  }
+
+  /** Show the row at this place in the time line, at this moment; the chart stays as it is. */
+  move(at: number, time: number): void {
+    this._at = at;
+    this._chart.position = time;
     this._show();
   }
 
@@ -101,8 +119,8 @@ export abstract class Card {
   protected abstract columns(rows: IRow[]): IChartData;
   /** The readings of one row. */
   protected abstract describe(row: IRow): ICardText;
-  /** One sentence when the newest row has no readings for this card, else null. */
-  protected abstract fault(newest: IRow): string | null;
+  /** One sentence when the row that is shown has no readings for this card, else null. */
+  protected abstract fault(shown: IRow): string | null;
 
   /** Show whatever else a card has of one row. */
   protected showMore(_row: IRow): void {}
@@ -113,21 +131,21 @@ export abstract class Card {
   }
 
   private _show(): void {
-    const newest = this._rows.at(-1);
-    const row = (this._hovered === null ? undefined : this._rows[this._hovered]) ?? newest;
-    if (newest === undefined || row === undefined) {
+    const shown = this._rows.at(this._at ?? -1);
+    const row = (this._hovered === null ? undefined : this._rows[this._hovered]) ?? shown;
+    if (shown === undefined || row === undefined) {
       return;
     }
-    const fault = this.fault(newest);
+    const fault = shown.sample === null ? GAP : this.fault(shown);
     this._fault.hidden = fault === null;
     setText(this._fault, fault ?? '');
     this.node.classList.toggle('wm-is-lost', fault !== null);
     // A lost GPU has a past to point at, but nothing to say about now.
-    this._readings.hidden = fault !== null && row === newest;
+    this._readings.hidden = fault !== null && row === shown;
     const text = this.describe(row);
     this._busy.show(text.busy, text.busyNote);
     this._memory.show(text.memory, text.memoryNote);
     this.showMore(row);
-    this.node.dataset.at = row === newest ? '' : hourMinuteSecond(row.time);
+    this.node.dataset.at = row === shown ? '' : this._timeline.moment(row.time);
   }
 }

@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
-import { hourMinute } from './format';
+import { element } from './dom';
 import type { IPalette } from './palette';
+import type { ITimeline } from './timeline';
 
 /** What one chart draws: seconds since 1970, and two lines in percent; null breaks a line. */
 export interface IChartData {
@@ -12,22 +12,15 @@ export interface IChartData {
   planned?: number | null;
 }
 
-const HEIGHT = 80;
 /** Room for “100%” left of the plot, in CSS pixels. */
 const Y_AXIS_WIDTH = 36;
 const X_AXIS_HEIGHT = 18;
 /** Half a time label: the last one may stand at the right edge. */
 const RIGHT_PADDING = 18;
-/** What the axis shows at first; in a ten-minute window the first minute would be a sliver. */
-const SHORTEST_WINDOW_SECONDS = 120;
-const MINUTE = 60;
-
-/** Every chart of the panel shows the same moment under the pointer. */
-const SYNC_KEY = 'workshop-monitor';
 
 /**
- * Two lines in percent over at most the last ten minutes. The window ends at the newest sample, grows with the
- * data and then rolls.
+ * Two lines in percent. The window ends at the newest sample, grows with the data and then rolls; that of a
+ * recording holds all of it, with a line at the moment that is shown.
  */
 export class Chart {
   readonly node: HTMLElement;
@@ -35,19 +28,24 @@ export class Chart {
   private readonly _resize: ResizeObserver;
   private _windowSeconds = 600;
   private _planned: number | null = null;
+  private _position: number | null = null;
+  private readonly _positionLine = element('div', 'wm-position');
 
   /** `onHover` is given the row under the pointer, or null when it leaves. */
   constructor(
     node: HTMLElement,
     private readonly _palette: () => IPalette,
+    private readonly _timeline: ITimeline,
     onHover: (row: number | null) => void
   ) {
     this.node = node;
     this._plot = new uPlot(this._options(onHover), [[], [], []], node);
+    this._positionLine.hidden = true;
+    this._plot.over.append(this._positionLine);
     this._resize = new ResizeObserver(() => {
       const width = node.clientWidth;
       if (width > 0 && width !== this._plot.width) {
-        this._plot.setSize({ width, height: HEIGHT });
+        this._plot.setSize({ width, height: _timeline.height });
       }
     });
     this._resize.observe(node);
@@ -57,6 +55,12 @@ export class Chart {
     this._windowSeconds = windowSeconds;
     this._planned = data.planned ?? null;
     this._plot.setData([data.times, data.busy, data.memory]);
+  }
+
+  /** Draw a line at the moment that is shown; null for none. */
+  set position(time: number | null) {
+    this._position = time;
+    this._place();
   }
 
   /** Draw again in the colours of a new theme. */
@@ -70,18 +74,18 @@ export class Chart {
   }
 
   private _options(onHover: (row: number | null) => void): uPlot.Options {
-    const palette = this._palette;
+    const [palette, timeline] = [this._palette, this._timeline];
     const grid = { stroke: () => palette().grid, width: 1 };
     const axis = { stroke: () => palette().text, font: palette().font, ticks: { show: false }, grid };
     return {
       width: this.node.clientWidth || 200,
-      height: HEIGHT,
+      height: timeline.height,
       padding: [6, RIGHT_PADDING, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
         drag: { x: false, y: false, setScale: false },
-        sync: { key: SYNC_KEY },
+        sync: { key: timeline.key },
         points: { size: 5 }
       },
       scales: {
@@ -94,8 +98,9 @@ export class Chart {
           size: X_AXIS_HEIGHT,
           gap: 3,
           space: 48,
-          incrs: [MINUTE, 2 * MINUTE, 5 * MINUTE],
-          values: (_plot, splits) => splits.map(hourMinute)
+          incrs: timeline.steps,
+          splits: (_plot, _axis, min, max, step) => this._splits(min, max, step),
+          values: (_plot, splits) => splits.map(timeline.label)
         },
         {
           ...axis,
@@ -108,9 +113,27 @@ export class Chart {
       series: [{}, this._line(() => palette().busy, true), this._line(() => palette().memory, false)],
       hooks: {
         setCursor: [plot => onHover(plot.cursor.idx ?? null)],
-        draw: [plot => this._drawPlanned(plot)]
+        draw: [plot => this._drawPlanned(plot), () => this._place()]
       }
     };
+  }
+
+  private _splits(min: number, max: number, step: number): number[] {
+    const { origin } = this._timeline;
+    const splits = [];
+    for (let at = Math.ceil((min - origin) / step); origin + at * step <= max; at++) {
+      splits.push(origin + at * step);
+    }
+    return splits;
+  }
+
+  /** An element over the canvas: moving it draws no chart again. */
+  private _place(): void {
+    const time = this._position;
+    this._positionLine.hidden = time === null;
+    if (time !== null) {
+      this._positionLine.style.transform = `translateX(${this._plot.valToPos(time, 'x')}px)`;
+    }
   }
 
   private _drawPlanned(plot: uPlot): void {
@@ -143,7 +166,7 @@ export class Chart {
 
   private _window(min: number | null, max: number | null): uPlot.Range.MinMax {
     const end = max ?? Date.now() / 1000;
-    const seconds = Math.max(SHORTEST_WINDOW_SECONDS, end - (min ?? end));
+    const seconds = Math.max(this._timeline.shortestSeconds, end - (min ?? end));
     return [end - Math.min(seconds, this._windowSeconds), end];
   }
 }

@@ -1,8 +1,8 @@
 import type { IChartData } from './chart';
 import { element, setText } from './dom';
-import { hourMinute } from './format';
 import { percent } from './memory';
 import { minutesOf } from './minutes';
+import type { ITimeline } from './timeline';
 
 /** A chart as a table, a row a minute: folded away until the reader asks, and written only while it is open. */
 export class ChartTable {
@@ -11,7 +11,12 @@ export class ChartTable {
   private _data: IChartData | null = null;
 
   /** `title` is whose it is; `busy` and `memory` name the two columns of figures. */
-  constructor(title: string, busy: string, memory: string) {
+  constructor(
+    title: string,
+    busy: string,
+    memory: string,
+    private readonly _timeline: ITimeline
+  ) {
     const summary = element('summary', 'wm-details-summary', 'Table');
     summary.append(element('span', 'wm-unseen', ` of ${title}`));
     const table = element('table', 'wm-table');
@@ -24,7 +29,7 @@ export class ChartTable {
     const header = element('thead', '');
     header.append(head);
     table.append(
-      element('caption', 'wm-table-caption', `${title}, the last ten minutes`),
+      element('caption', 'wm-table-caption', `${title}, the ${_timeline.span}`),
       header,
       this._body
     );
@@ -41,13 +46,13 @@ export class ChartTable {
     if (this._data === null || !this.node.open) {
       return;
     }
-    const minutes = minutesOf(this._data);
+    const minutes = minutesOf(this._data, this._timeline.origin);
     while (this._body.rows.length > minutes.length) {
       this._body.deleteRow(-1);
     }
     for (const [at, { time, busyMean, memoryPeak }] of minutes.entries()) {
       const row = this._body.rows[at] ?? this._addRow();
-      const texts = [hourMinute(time), percent(busyMean), percent(memoryPeak)];
+      const texts = [this._timeline.label(time), percent(busyMean), percent(memoryPeak)];
       texts.forEach((text, column) => setText(row.cells[column] as HTMLElement, text));
     }
   }

@@ -22,6 +22,10 @@ export class Feed {
   warnings: IWarning[] = [];
   /** As the server sent it. */
   plan: unknown = null;
+  /** What the server says of its CPU and libraries, as it sent it. */
+  machine: unknown = null;
+  /** Is given every frame as it came, while something is recorded. */
+  tap: ((frame: Frame, text: string) => void) | null = null;
   state: StreamState = { kind: 'connecting' };
   settings: ISettings = DEFAULTS;
   /** Comes before the sample that it belongs to, and holds from that sample on: nothing flickers at a reconnect. */
@@ -37,7 +41,10 @@ export class Feed {
   constructor(server: ServerConnection.ISettings) {
     this._stream = new Stream(
       server,
-      frame => this._receive(frame),
+      (frame, text) => {
+        this._receive(frame);
+        this.tap?.(frame, text);
+      },
       state => this._connected(state)
     );
   }
@@ -99,6 +106,7 @@ export class Feed {
         this.history.hz = frame.hz;
         this.history.windowSeconds = frame.historySeconds;
         this._note = frame.note;
+        this.machine = frame.machine;
         // A server tells a new client nothing of what is empty.
         this._said = NOTHING_SAID;
         break;

@@ -19,6 +19,14 @@ export function hourMinuteSecond(time: number): string {
   return clockWithSeconds.format(time * 1000);
 }
 
+/** Seconds as `1:05`, or `1:00:05` from an hour on. */
+export function elapsed(seconds: number): string {
+  const all = Math.max(0, Math.floor(seconds));
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
+  return hours === 0 ? `${minutes}:${two(all % 60)}` : `${hours}:${two(minutes)}:${two(all % 60)}`;
+}
+
 /** A share of a whole in percent, or null where either is unknown. */
 export function share(part: number | null, whole: number | null): number | null {
   return part === null || whole === null || whole <= 0 ? null : (100 * part) / whole;

@@ -91,7 +91,8 @@ export interface ISample {
 }
 
 export type Frame =
-  | { kind: 'hello'; hz: number; historySeconds: number; note: string | null }
+  /** `machine` is not read before something is recorded. */
+  | { kind: 'hello'; hz: number; historySeconds: number; note: string | null; machine: unknown }
   | { kind: 'history'; samples: ISample[] }
   | { kind: 'sample'; sample: ISample }
   | { kind: 'owners'; owners: Owners }
@@ -261,6 +262,11 @@ export function parseFrame(text: string): Frame {
   } catch {
     throw malformed('a frame that is not JSON');
   }
+  return readFrame(value);
+}
+
+/** Read one frame that was parsed already, as of a recording. */
+export function readFrame(value: unknown): Frame {
   const frame = fields(value, 'envelope');
   if (frame.version !== STREAM_VERSION) {
     throw new FrameError(
@@ -273,7 +279,8 @@ export function parseFrame(text: string): Frame {
         kind: 'hello',
         hz: numberOrNull(frame.hz) ?? 1,
         historySeconds: numberOrNull(frame.history_seconds) ?? 600,
-        note: textOrNull(frame.note)
+        note: textOrNull(frame.note),
+        machine: frame.machine
       };
     case 'history':
       return { kind: 'history', samples: Array.isArray(frame.samples) ? frame.samples.map(parseSample) : [] };

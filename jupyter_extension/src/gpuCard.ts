@@ -9,6 +9,7 @@ import { GPU_LINES, type IGpuMoment } from './gpuLines';
 import type { IPalette } from './palette';
 import { plannedBytes, type IPlan, type IPlannedTerm } from './plan';
 import { PlanBar } from './planBar';
+import type { ITimeline } from './timeline';
 
 // https://docs.nvidia.com/deploy/nvml-api/structnvmlUtilization__t.html
 const UTILIZATION =
@@ -28,7 +29,8 @@ export class GpuCard extends Card {
 
   constructor(
     private readonly _index: number,
-    palette: () => IPalette
+    palette: () => IPalette,
+    timeline: ITimeline
   ) {
     super(
       {
@@ -38,7 +40,8 @@ export class GpuCard extends Card {
         memory: 'Memory',
         memoryMeaning: MEMORY
       },
-      palette
+      palette,
+      timeline
     );
     this._details = new Details(`GPU ${_index}`, GPU_LINES);
     this.folds.before(this._planBar.node);
@@ -82,11 +85,11 @@ export class GpuCard extends Card {
     };
   }
 
-  protected fault(newest: IRow): string | null {
-    if (newest.sample?.gpus.error) {
+  protected fault(shown: IRow): string | null {
+    if (shown.sample?.gpus.error) {
       return 'No figures now; the reason is at the top.';
     }
-    const gpu = gpuAt(newest, this._index);
+    const gpu = gpuAt(shown, this._index);
     return gpu === null ? 'The driver no longer lists this GPU.' : gpu.fault;
   }
 }

@@ -5,8 +5,9 @@ import { cpuLimit, memoryLimit, share } from './format';
 import { percent, usedOfTotal } from './memory';
 import type { IHost } from './frames';
 import type { IRow } from './history';
-import { HOST_LINES } from './hostLines';
+import { HOST_LINES, type IHostMoment } from './hostLines';
 import type { IPalette } from './palette';
+import type { ITimeline } from './timeline';
 
 const CPU =
   'Processor time that this job uses, as a share of all the cores it may use: 100 % is every one of them.';
@@ -18,9 +19,9 @@ function hostAt(row: IRow): IHost | null {
 
 /** CPU and main memory of the job, against the job's own limits. */
 export class HostCard extends Card {
-  private readonly _details: Details<IHost>;
+  private readonly _details: Details<IHostMoment>;
 
-  constructor(palette: () => IPalette) {
+  constructor(palette: () => IPalette, timeline: ITimeline) {
     super(
       {
         title: 'CPU and main memory',
@@ -29,14 +30,16 @@ export class HostCard extends Card {
         memory: 'Memory',
         memoryMeaning: MEMORY
       },
-      palette
+      palette,
+      timeline
     );
     this._details = new Details('this job', HOST_LINES);
     this.folds.prepend(this._details.node);
   }
 
   protected override showMore(row: IRow): void {
-    this._details.show(hostAt(row));
+    const host = hostAt(row);
+    this._details.show(host && { ...host, time: row.time });
   }
 
   protected columns(rows: IRow[]): IChartData {
@@ -61,7 +64,7 @@ export class HostCard extends Card {
     };
   }
 
-  protected fault(newest: IRow): string | null {
-    return newest.sample?.host.error ?? null;
+  protected fault(shown: IRow): string | null {
+    return shown.sample?.host.error ?? null;
   }
 }

@@ -2,8 +2,14 @@ import type { ILine } from './details';
 import { hourMinute, timeLeft, twoWays } from './format';
 import type { IHost } from './frames';
 
+/** The host, and when it was so: a recording is not of now. */
+export interface IHostMoment extends IHost {
+  /** Seconds since 1970. */
+  time: number;
+}
+
 /** What there is to say of the host beside CPU and memory. */
-export const HOST_LINES: ILine<IHost>[] = [
+export const HOST_LINES: ILine<IHostMoment>[] = [
   {
     name: 'Disk read, write',
     meaning: 'Bytes a second of this machine’s own disks; a file server counts as network.',
@@ -23,6 +29,6 @@ export const HOST_LINES: ILine<IHost>[] = [
     text: host =>
       host.jobEndsAt === null
         ? 'no time limit known'
-        : `${hourMinute(host.jobEndsAt)}, ${timeLeft(host.jobEndsAt - Date.now() / 1000)}`
+        : `${hourMinute(host.jobEndsAt)}, ${timeLeft(host.jobEndsAt - host.time)}`
   }
 ];

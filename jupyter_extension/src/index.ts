@@ -1,9 +1,12 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IThemeManager } from '@jupyterlab/apputils';
+import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { IStatusBar } from '@jupyterlab/statusbar';
+import '../style/base.css';
 import { Feed } from './feed';
+import { recordings } from './recordings';
 import { followSettings } from './settingsSource';
 import { Sidebar } from './sidebar';
 import { StatusItem } from './statusItem';
@@ -19,7 +22,15 @@ const plugin: JupyterFrontEndPlugin<void> = {
   id: ID,
   description: 'Live GPU, CPU and memory of this job in the left sidebar and the status bar, with warnings.',
   autoStart: true,
-  optional: [ILayoutRestorer, IThemeManager, ICommandPalette, IStateDB, ISettingRegistry, IStatusBar],
+  optional: [
+    ILayoutRestorer,
+    IThemeManager,
+    ICommandPalette,
+    IStateDB,
+    ISettingRegistry,
+    IStatusBar,
+    IDefaultFileBrowser
+  ],
   activate: (
     app: JupyterFrontEnd,
     restorer: ILayoutRestorer | null,
@@ -27,10 +38,15 @@ const plugin: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null,
     state: IStateDB | null,
     registry: ISettingRegistry | null,
-    statusBar: IStatusBar | null
+    statusBar: IStatusBar | null,
+    files: IDefaultFileBrowser | null
   ) => {
     const feed = new Feed(app.serviceManager.serverSettings);
-    const sidebar = new Sidebar(feed);
+    const sidebar = new Sidebar(feed, {
+      contents: app.serviceManager.contents,
+      folder: () => files?.model.path ?? '',
+      lab: app.version
+    });
     app.shell.add(sidebar, 'left', { rank: 650 });
     restorer?.add(sidebar, sidebar.id);
     themes?.themeChanged.connect(() => void sidebar.recolour());
@@ -67,4 +83,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default plugin;
+export default [plugin, recordings];

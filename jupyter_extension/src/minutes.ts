@@ -10,11 +10,11 @@ export interface IMinute {
 
 const MINUTE = 60;
 
-/** A chart's data by minutes of the clock, the newest first. */
-export function minutesOf(data: IChartData): IMinute[] {
+/** A chart's data by minutes from `origin` on (0: minutes of the clock), the newest first. */
+export function minutesOf(data: IChartData, origin = 0): IMinute[] {
   const rows = new Map<number, { busy: number[]; memory: number[] }>();
   for (const [at, time] of data.times.entries()) {
-    const start = Math.floor(time / MINUTE) * MINUTE;
+    const start = origin + Math.floor((time - origin) / MINUTE) * MINUTE;
     const row = rows.get(start) ?? { busy: [], memory: [] };
     rows.set(start, row);
     row.busy.push(...known(data.busy[at]));

@@ -10,7 +10,7 @@ export class Notice {
     this.node = element('div', `wm-notice ${className}`);
     this._text = element('p', 'wm-notice-text');
     this._text.setAttribute('role', 'status');
-    this._button = element('button', 'wm-notice-button jp-mod-styled', action?.label);
+    this._button = element('button', 'wm-button wm-notice-button', action?.label);
     this._button.type = 'button';
     this.offer(false);
     this._button.onclick = () => action?.run();

@@ -3,12 +3,16 @@ import { PanelLayout, Widget } from '@lumino/widgets';
 import type { Feed } from './feed';
 import { monitorIcon } from './icon';
 import type { MonitorPanel } from './panel';
+import type { IStore } from './saving';
 
 /** The tab in the left sidebar. It is all that Lab loads at start; the panel comes when it is first opened. */
 export class Sidebar extends Widget {
   private _panel: Promise<MonitorPanel> | null = null;
 
-  constructor(private readonly _feed: Feed) {
+  constructor(
+    private readonly _feed: Feed,
+    private readonly _store: IStore
+  ) {
     super();
     this.id = 'workshop-monitor';
     this.addClass('wm-sidebar');
@@ -43,7 +47,7 @@ export class Sidebar extends Widget {
 
   private async _load(): Promise<MonitorPanel> {
     const { MonitorPanel } = await import('./panel');
-    const panel = new MonitorPanel(this._feed);
+    const panel = new MonitorPanel(this._feed, this._store);
     (this.layout as PanelLayout).addWidget(panel);
     return panel;
   }

@@ -30,7 +30,7 @@ export class Stream {
 
   constructor(
     private readonly _settings: ServerConnection.ISettings,
-    private readonly _onFrame: (frame: Frame) => void,
+    private readonly _onFrame: (frame: Frame, text: string) => void,
     private readonly _onState: (state: StreamState) => void
   ) {}
 
@@ -79,7 +79,7 @@ export class Stream {
       this._watch();
       this._retryMs = FIRST_RETRY_MS;
       this._onState({ kind: 'live' });
-      this._onFrame(frame);
+      this._onFrame(frame, text);
     } catch (error) {
       if (!(error instanceof FrameError)) {
         throw error;

@@ -7,8 +7,9 @@ export class WarningList {
   private readonly _heading = element('h2', 'wm-heading');
   private readonly _list = element('ul', 'wm-warning-list');
 
-  constructor() {
-    this.node.setAttribute('aria-label', 'Warnings');
+  /** `name` is what the list is called where it is read aloud. */
+  constructor(name = 'Warnings') {
+    this.node.setAttribute('aria-label', name);
     // Eight GPUs may have many; what scrolls has to be reachable by keyboard.
     this._list.tabIndex = 0;
     this._list.setAttribute('aria-label', 'Warnings that hold now');

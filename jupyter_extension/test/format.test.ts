@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
 import {
+  elapsed,
   bytesPerSecond,
   cpuLimit,
   joules,
@@ -78,4 +79,8 @@ test('the time that a job has left is in hours and minutes', () => {
   assert.equal(timeLeft(7500), 'in 2 h 05 min');
   assert.equal(timeLeft(299), 'in 4 min');
   assert.equal(timeLeft(-5), 'in 0 min');
+});
+
+test('time since a beginning', () => {
+  assert.deepEqual([-1, 0, 59.9, 65, 3605].map(elapsed), ['0:00', '0:00', '0:59', '1:05', '1:00:05']);
 });

@@ -72,7 +72,7 @@ test('one provider that fails hides no other', () => {
 
 test('hello and history are read', () => {
   const hello = parseFrame('{"version":1,"kind":"hello","hz":2,"history_seconds":60,"note":"Slower."}');
-  assert.deepEqual(hello, { kind: 'hello', hz: 2, historySeconds: 60, note: 'Slower.' });
+  assert.deepEqual(hello, { kind: 'hello', hz: 2, historySeconds: 60, note: 'Slower.', machine: undefined });
   const one = sample({ status: 'ok', error: null, data: [GPU] });
   const history = parseFrame(`{"version":1,"kind":"history","samples":[${one},${one}]}`);
   assert.equal(history.kind === 'history' && history.samples.length, 2);

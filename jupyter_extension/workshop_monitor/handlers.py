@@ -17,6 +17,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workshop_monitor.broadcast import Broadcast
 from workshop_utils.errors import WorkshopError
+from workshop_utils.measure.recording import machine
 from workshop_utils.monitor.sample import STREAM_VERSION, Sample
 from workshop_utils.monitor.sampler import HISTORY_SECONDS
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
@@ -142,6 +143,7 @@ def hello(hz: float, note: str | None) -> dict[str, Any]:
         "hz_range": [SLOWEST_HZ, FASTEST_HZ],
         "history_seconds": HISTORY_SECONDS,
         "note": note,
+        "machine": machine(),
     }
 
 

@@ -19,8 +19,8 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 OURS = [".wm-sidebar", ".wm-status-item"]
 
 
-def violations(page: Page) -> list[dict[str, Any]]:
-    """Return what axe finds in our own elements: the rule, and each element with the reason."""
+def violations(page: Page, *more: str) -> list[dict[str, Any]]:
+    """Return what axe finds in our own elements, and in more: the rule, and each element with the reason."""
     if not AXE.is_file():
         pytest.skip("axe-core is missing: `make test-panel` installs what the panel is checked with.")
     page.evaluate(AXE.read_text(encoding="utf-8") + ";null")
@@ -29,7 +29,7 @@ def violations(page: Page) -> list[dict[str, Any]]:
     options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations", "passes"]}
     result = page.evaluate(
         "([include, options]) => axe.run({ include }, options)",
-        [[[each] for each in OURS], options],
+        [[[each] for each in (*OURS, *more)], options],
     )
     assert "color-contrast" in {each["id"] for each in result["violations"] + result["passes"]}
     return [

@@ -244,6 +244,8 @@ def test_can_be_read_without_a_mouse(watched: Watched, gpu_lab: Lab) -> None:
     expect(meaning).to_be_hidden()
     panel.node.focus()
     panel.page.keyboard.press("Tab")
+    expect(panel.node.get_by_role("button", name="Record")).to_be_focused()
+    panel.page.keyboard.press("Tab")
     expect(name).to_be_focused()
     expect(meaning).to_be_visible()
     expect(name).to_have_accessible_description(re.compile("at least one kernel ran"))

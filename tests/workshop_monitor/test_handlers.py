@@ -13,6 +13,7 @@ from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, PING_SECONDS, SETTI
 from workshop_monitor.kernels import kernel_processes
 
 from workshop_utils.hardware.reading import GpuProcess, GpuReading, Reading
+from workshop_utils.measure.recording import machine
 from workshop_utils.monitor.owners import Owner
 from workshop_utils.monitor.sampler import Sampler
 
@@ -108,6 +109,7 @@ async def test_stream_greets_catches_up_and_samples_at_the_rate(connect, broadca
     broadcast.sampler.latest()
     socket = await connect(params={"hz": "10"})
     hello, history, *samples = await read_frames(socket, 12)
+    assert hello.pop("machine") == machine()
     assert hello == {
         "version": 1,
         "kind": "hello",

@@ -7,20 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from workshop_utils.errors import WorkshopError
-from workshop_utils.measure.provenance import cpu_name, version_of
-from workshop_utils.monitor.sampler import Sampler
+from workshop_utils.measure.recording import record
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
-from workshop_utils.monitor.trace import TraceWriter, read_trace
+from workshop_utils.monitor.trace import read_trace
 from workshop_utils.monitor.trace_summary import gpu_summaries
 from workshop_utils.units import format_gib
 
-LIBRARIES = ("torch", "transformers", "accelerate", "vllm")
 NOT_FOUND, NOT_ALLOWED, BY_SIGNAL = 127, 126, 128
 EPILOG = """example: workshop record --out decode.ndjson -- python generate.py --model llama-3.1-8b
 
@@ -52,30 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise WorkshopError("there is no command to record; write it behind --, as in `-- python script.py`.")
     if not SLOWEST_HZ <= arguments.hz <= FASTEST_HZ:
         raise WorkshopError(f"--hz {arguments.hz:g} is out of range; give {SLOWEST_HZ:g} to {FASTEST_HZ:g}.")
-    began = datetime.now(UTC)
-    file = arguments.out or Path(f"trace-{began:%Y%m%d-%H%M%S}.ndjson")
-    sampler = Sampler()
-    first = sampler.latest()
-    writer = TraceWriter(file, sampler, arguments.hz, header(words, began, first))
-    writer.start()
-    try:
+    with record(arguments.out, arguments.hz, words) as writer:
         exit_code = run_command(words)
-    finally:
-        writer.stop()
-        sampler.stop()
-    report(file, exit_code, as_json=arguments.json)
+    report(writer.file, exit_code, as_json=arguments.json)
     return exit_code
-
-
-def header(words: Sequence[str], began: datetime, first: Any) -> Mapping[str, Any]:
-    """Return what a reader needs to judge the trace later."""
-    gpus = [gpu.name for gpu in first.gpus.data] if first is not None and first.gpus.data else []
-    return {
-        "command": list(words),
-        "date": began.isoformat(timespec="seconds"),
-        "hardware": [*gpus, cpu_name()],
-        "versions": {name: version_of(name) for name in LIBRARIES},
-    }
 
 
 def run_command(words: Sequence[str]) -> int:

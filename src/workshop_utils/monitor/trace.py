@@ -28,7 +28,7 @@ class TraceWriter:
     """
 
     def __init__(self, file: Path, sampler: Sampler, hz: float, header: Mapping[str, Any]) -> None:
-        self._file = file
+        self.file = file
         self._sampler = sampler
         self._hz = hz
         self._header = header
@@ -43,15 +43,18 @@ class TraceWriter:
     def start(self) -> None:
         """Open the file and begin; WorkshopError where it is there already or cannot be written."""
         try:
-            self._out = self._file.open("x", encoding="utf-8")
+            self._out = self.file.open("x", encoding="utf-8")
         except FileExistsError as error:
-            raise WorkshopError(f"{self._file} is there already; give another name, or remove it.") from error
+            raise WorkshopError(f"{self.file} is there already; give another name, or remove it.") from error
         except OSError as error:
             raise WorkshopError(
-                f"cannot write {self._file} ({error.strerror}); give another folder."
+                f"cannot write {self.file} ({error.strerror}); give another folder."
             ) from error
         head = {"version": STREAM_VERSION, "kind": KIND, "time": time.time(), "hz": self._hz}
         self._write(json.dumps({**head, **self._header}))
+        first = self._sampler.latest(0)
+        if first is not None:  # what runs for less than a tick leaves a sample as well
+            self._write(first.frame)
         self._subscription = self._sampler.subscribe(self._hz, self._awake.set)
         self._thread.start()
 
@@ -72,7 +75,7 @@ class TraceWriter:
         if out is not None:
             out.close()
         if self._broken is not None:
-            raise WorkshopError(f"{self._file} is not complete ({self._broken.strerror}); free some space.")
+            raise WorkshopError(f"{self.file} is not complete ({self._broken.strerror}); free some space.")
 
     def _run(self) -> None:
         while not self._stopped:
