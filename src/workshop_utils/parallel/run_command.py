@@ -24,6 +24,8 @@ lines on standard error. outcome: finished, failed, killed, out_of_memory, timed
 measurements: what the script gave to notes.hand_back (workshop_utils.parallel.launch.notes), each with its
 "rank". The exit code is 0, 1 when a rank failed, 2 for what cannot be run, 130 when interrupted."""
 
+INTERRUPTED = "Interrupted; all ranks were ended."
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``workshop run``."""
@@ -51,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if arguments.json:
             print_json(interrupted(arguments.ranks, time.monotonic() - started))
+        else:
+            print(INTERRUPTED, file=sys.stderr)
         raise
     if arguments.json:
         print_json(result.as_json())
@@ -74,9 +78,8 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 def interrupted(ranks: int, seconds: float) -> dict[str, Any]:
-    message = "Interrupted; all ranks were ended."
     return {
-        "outcome": "interrupted", "message": message, "ranks": ranks, "seconds": round(seconds, 3),
+        "outcome": "interrupted", "message": INTERRUPTED, "ranks": ranks, "seconds": round(seconds, 3),
         "measurements": [],
     }  # fmt: skip
 

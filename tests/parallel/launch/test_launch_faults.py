@@ -210,9 +210,10 @@ RUN = ["run", "--ranks", "2", "--json", "script.py"]
     [
         (RUN_IN_A_KERNEL, [], signal.SIGINT, 0),
         (COMMAND, RUN, signal.SIGTERM, 130),
+        (COMMAND, [word for word in RUN if word != "--json"], signal.SIGINT, 130),
         (COMMAND, RUN, signal.SIGKILL, -signal.SIGKILL),
     ],
-    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+    ids=["SIGINT", "SIGTERM", "SIGINT in a terminal", "SIGKILL"],
 )
 def test_a_launcher_that_is_ended_leaves_no_rank(
     write: Callable[..., Path], temporary: Path, marked: Marked, tmp_path: Path,
@@ -222,16 +223,18 @@ def test_a_launcher_that_is_ended_leaves_no_rank(
     own_session = how != signal.SIGKILL
     write(STUBBORN.format(own_session=own_session) + "time.sleep(600)\n")
     launcher = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_until(lambda: all((tmp_path / f"ready{rank}").exists() for rank in (0, 1)))
     assert len(marked.processes()) == 6  # launcher, torchrun, two ranks with a child each
     start = time.monotonic()
     launcher.send_signal(how)
-    said, _ = launcher.communicate(timeout=20)
+    said, errors = launcher.communicate(timeout=20)
     marked.wait_until_gone(10 - (time.monotonic() - start))
     assert launcher.returncode == exit_code
-    if how == signal.SIGINT:
+    if how == signal.SIGINT and words:
+        assert errors.endswith("Interrupted; all ranks were ended.\n")
+    elif how == signal.SIGINT:
         assert said == "KeyboardInterrupt went on\n"
     if how == signal.SIGTERM:
         assert json.loads(said)["outcome"] == "interrupted"
