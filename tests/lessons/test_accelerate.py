@@ -39,6 +39,8 @@ from workshop_utils.lessons.accelerate_token import token_figure, token_table
 from workshop_utils.lessons.script_view import script
 from workshop_utils.lessons.token_log import Unit, one_token, parents, units_of
 from workshop_utils.measure.measurement import load_measurements
+from workshop_utils.memory.estimate import estimate
+from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.big_model.speed import speeds
 
 RECORDED = Path(__file__).parents[2] / "notebooks" / "recorded"
@@ -261,14 +263,24 @@ def test_the_text_of_the_notebook_quotes_the_table_and_the_constants() -> None:
     assert "predicted within 0.2 %" in text
 
 
-def test_without_the_library_a_sentence_says_what_is_missing(
+def test_without_the_libraries_a_sentence_says_what_is_missing(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accelerate_quantised, "find_spec", {}.get)
     table = quantised_table()
-    assert table.rows[1][2] == "not run here"
-    assert "pip install bitsandbytes" in table.caption
+    assert [row[2] for row in table.rows] == ["269 MB", "not run here", "not run here"]
+    assert "`pip install torchao bitsandbytes`" in table.caption
     assert table.rows[0][1] == table.rows[0][2] == "269 MB"
+
+
+@pytest.mark.slow
+def test_in_8_bits_the_weights_hold_what_was_expected(small_model: Path) -> None:
+    model = accelerate_quantised.load_in("int8")
+    expected = estimate(find_architecture("smollm2-135m"), tokens=1, dtype="int8").weights_bytes
+    assert accelerate_quantised.held_bytes(model) == expected == 163_483_776
+    row = next(row for row in quantised_table().rows if row[0].startswith("int8"))
+    assert row[1] == row[2] == "163 MB"
+    assert row[3].endswith(" ms")
 
 
 def test_what_accelerate_config_would_write_is_shown_and_not_kept() -> None:

@@ -1,5 +1,6 @@
-"""Notebook 07: the small model in 4 bits, where the library for that is installed."""
+"""Notebook 07: the small model in 8 and in 4 bits, where the library for it is installed."""
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,22 +13,25 @@ from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.small_model import small_model_folder
 
-LIBRARY = "bitsandbytes"
 SHAPE = "smollm2-135m"
-FORMATS = {"bfloat16": "bfloat16", "nf4": f"nf4, 4 bits ({LIBRARY})"}
+# What the memory engine calls a precision, and the library that transformers has do it.
+TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
+LIBRARIES = {"bfloat16": None, "int8": TORCHAO, "nf4": BITSANDBYTES}
+BITS = {"int8": 8, "nf4": 4}
 NOT_HERE = "not run here"
 
 
 def quantised_table() -> Table:
-    """Return the small model in bfloat16 beside 4 bits: bytes expected, held, and the time of a token.
+    """Return the small model in bfloat16 beside 8 and 4 bits: bytes expected, held, and a token's time.
 
-    4 bits run on NVIDIA GPUs and on CPUs alike; without the library a row says what is missing.
+    Both run on NVIDIA GPUs and on CPUs alike; without a library its row says what is missing.
     """
     ids = question_ids()
     rows, plain = [], None
-    for dtype, words in FORMATS.items():
+    for dtype, library in LIBRARIES.items():
+        words = dtype if library is None else f"{dtype}, {BITS[dtype]} bits ({library})"
         expected = estimate(find_architecture(SHAPE), tokens=1, dtype=dtype).weights_bytes
-        if dtype != "bfloat16" and find_spec(LIBRARY) is None:
+        if library is not None and find_spec(library) is None:
             rows.append((words, size_words(expected), NOT_HERE, "", ""))
             continue
         model = load_in(dtype)
@@ -36,32 +40,54 @@ def quantised_table() -> Table:
         rows.append((words, size_words(expected), size_words(held_bytes(model)), *speed(run, plain)))
         del model
     headers = ("weights in", "expected", "held", "a token takes", "first tokens like bfloat16's")
+    missing = " ".join(library for library in LIBRARIES.values() if library and find_spec(library) is None)
     caption = f"SmolLM2, measured here on {place_words()}."
-    if find_spec(LIBRARY) is None:
-        caption += (
-            f" {LIBRARY} is not installed: to run 4 bits, `pip install {LIBRARY}` and restart the kernel."
-        )
+    if missing:
+        caption += f" To run the others, `pip install {missing}` and restart the kernel."
     return Table(headers, rows, caption)
 
 
 def load_in(dtype: str) -> Any:
-    """Return the small model in ``bfloat16`` or quantised to ``nf4`` while it is loaded."""
+    """Return the small model in ``bfloat16``, or quantised to ``int8`` or ``nf4`` while it is loaded."""
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    four_bits = {"load_in_4bit": True, "bnb_4bit_quant_type": dtype, "bnb_4bit_compute_dtype": torch.bfloat16}
-    config = None if dtype == "bfloat16" else BitsAndBytesConfig(**four_bits)
     return AutoModelForCausalLM.from_pretrained(
-        small_model_folder(), dtype=torch.bfloat16, quantization_config=config,
+        small_model_folder(), dtype=torch.bfloat16, quantization_config=quantisation(dtype),
         device_map={"": device_here()},
     )  # fmt: skip
 
 
+def quantisation(dtype: str) -> Any:
+    """Return what transformers is told for a precision; None for bfloat16."""
+    import torch
+    from transformers import BitsAndBytesConfig, TorchAoConfig
+
+    if dtype == "nf4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type=dtype, bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    if dtype != "int8":
+        return None
+    if device_here() == "cpu":
+        # Its own kernels are for GPUs; on a CPU it warns of each that it cannot load.
+        os.environ.setdefault("TORCHAO_FORCE_SKIP_LOADING_SO_FILES", "1")
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    return TorchAoConfig(Int8WeightOnlyConfig())
+
+
 def held_bytes(model: Any) -> int:
-    """Return the bytes of a model's weights; quantised ones with the scale of each block."""
-    scales = (getattr(parameter, "quant_state", None) for parameter in model.parameters())
-    values = sum(int(parameter.nbytes) for parameter in model.parameters())
-    return values + sum(int(state.absmax.nbytes) for state in scales if state is not None)
+    """Return the bytes of a model's weights; quantised ones with their scales."""
+    return sum(map(parameter_bytes, model.parameters()))
+
+
+def parameter_bytes(parameter: Any) -> int:
+    """Return the bytes behind a parameter: torchao's is made of tensors, bitsandbytes' has some beside it."""
+    if names := getattr(parameter, "tensor_data_names", None):
+        return sum(int(getattr(parameter, name).nbytes) for name in names)
+    state = getattr(parameter, "quant_state", None)
+    return int(parameter.nbytes) + (int(state.absmax.nbytes) if state is not None else 0)
 
 
 def speed(run: Decoded, plain: Decoded) -> tuple[str, str]:
