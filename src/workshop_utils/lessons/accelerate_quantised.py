@@ -1,6 +1,6 @@
 """Notebook 07: the small model in 8 and in 4 bits, where the library for it is installed."""
 
-import os
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -49,6 +49,7 @@ def quantised_table() -> Table:
 
 def load_in(dtype: str) -> Any:
     """Return the small model in ``bfloat16``, or quantised to ``int8`` or ``nf4`` while it is loaded."""
+    quiet_torchao()
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -56,6 +57,13 @@ def load_in(dtype: str) -> Any:
         small_model_folder(), dtype=torch.bfloat16, quantization_config=quantisation(dtype),
         device_map={"": device_here()},
     )  # fmt: skip
+
+
+def quiet_torchao() -> None:
+    """Keep what torchao says to its developers from readers, before transformers imports it."""
+    # On a CPU it warns of each kernel for GPUs that it cannot load.
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def quantisation(dtype: str) -> Any:
@@ -69,9 +77,6 @@ def quantisation(dtype: str) -> Any:
         )
     if dtype != "int8":
         return None
-    if device_here() == "cpu":
-        # Its own kernels are for GPUs; on a CPU it warns of each that it cannot load.
-        os.environ.setdefault("TORCHAO_FORCE_SKIP_LOADING_SO_FILES", "1")
     from torchao.quantization import Int8WeightOnlyConfig
 
     return TorchAoConfig(Int8WeightOnlyConfig())
