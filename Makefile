@@ -41,7 +41,7 @@ test-gpu: environment ## verify this machine's GPUs and write reports/gpu-report
 
 ##@ Tests
 .PHONY: test
-test: test-environment chromium ## everything that CI runs, in parallel where that is sound
+test: test-environment chromium proxies ## everything that CI runs, in parallel where that is sound
 	@"$(BIN)"/python tests/run_all.py
 
 .PHONY: test-environment
@@ -53,6 +53,12 @@ test-environment:
 chromium:
 	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } || true
+
+# Apache and nginx, between which and a session the panel is tried; RUNLEVEL=1 keeps Debian from starting them.
+.PHONY: proxies
+proxies:
+	@{ command -v apache2 && command -v nginx; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends apache2-bin nginx-light; } || true
 
 .PHONY: test-lint
 test-lint: ## ruff (lint and format) and mypy

@@ -26,13 +26,15 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    base_url: str = "/"
 
     async def get(self, path: str) -> Any:
-        request = HTTPRequest(f"http://127.0.0.1:{self.port}/{path}", headers=HEADERS, request_timeout=30)
+        url = f"http://127.0.0.1:{self.port}{self.base_url}{path}"
+        request = HTTPRequest(url, headers=HEADERS, request_timeout=30)
         return json.loads((await AsyncHTTPClient(max_clients=100).fetch(request)).body)
 
     async def stream(self, hz: float) -> WebSocketClientConnection:
-        url = f"ws://127.0.0.1:{self.port}/workshop-monitor/stream?hz={hz}"
+        url = f"ws://127.0.0.1:{self.port}{self.base_url}workshop-monitor/stream?hz={hz}"
         return await websocket_connect(HTTPRequest(url, headers=HEADERS))
 
     async def status_p50_ms(self, requests: int) -> float:
@@ -47,8 +49,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, environment: dict[str, str], *extensions: str) -> Iterator[Server]:
-    """Start the server with these extensions only, wait until it listens, and end it."""
+def running_server(
+    folder: Path, environment: dict[str, str], *extensions: str, on_demand: bool = False
+) -> Iterator[Server]:
+    """Start the server with these extensions only, wait until it listens, and end it.
+
+    ``on_demand``: as Open OnDemand configures it, with host and port in its base URL, for any origin.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"
     own = {"HOME": folder, "JUPYTER_CONFIG_DIR": folder / "config", "JUPYTER_RUNTIME_DIR": runtime}
@@ -56,11 +63,16 @@ def running_server(folder: Path, environment: dict[str, str], *extensions: str) 
     enabled = {name: True for name in extensions}
     # Without it only warnings of other packages than Jupyter's own reach the log.
     logging_config = {"loggers": {"workshop_utils": {"level": "INFO", "handlers": ["console"]}}}
+    port = free_port()
+    base_url = f"/node/127.0.0.1/{port}/" if on_demand else "/"
     command = [
-        sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={free_port()}",
+        sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={port}",
         "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.jpserver_extensions={enabled}", f"--ServerApp.logging_config={logging_config}",
+        f"--ServerApp.base_url={base_url}",
     ]  # fmt: skip
+    if on_demand:
+        command += ["--ServerApp.port_retries=0", "--ServerApp.allow_origin=*"]
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -70,7 +82,7 @@ def running_server(folder: Path, environment: dict[str, str], *extensions: str) 
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Server(process, wait_for_port(process, runtime, log), log)
+        yield Server(process, wait_for_port(process, runtime, log), log, base_url)
     finally:
         process.terminate()
         try:
