@@ -80,6 +80,10 @@ test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
 bench-panel: test-environment ## measure the panel beside jupyterlab-nvdashboard, in one run
 	@"$(BIN)"/python tests/workshop_monitor/bench_panel.py $(ARGS)
 
+.PHONY: bench-soak
+bench-soak: test-environment ## 200 clients of the panel for half an hour, two of which never read
+	@"$(BIN)"/python tests/workshop_monitor/bench_soak.py $(ARGS)
+
 .PHONY: test-notebooks
 test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions
 	@"$(BIN)/workshop" model prepare >/dev/null; status=0; \
