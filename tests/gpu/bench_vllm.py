@@ -83,6 +83,8 @@ CASES = (
     Case(TWENTY_FOUR, 1, (SHORT, LONG)),
     Case(EIGHT, 2, (SHORT,)),
     Case(TWENTY_FOUR, 2, (SHORT, LONG)),
+    # For what a start takes of the memory.
+    *(Case(model, 1, (SHORT,)) for model in ("granite-3.1-8b", "phi-4", "gemma-2-9b")),
 )
 
 
@@ -92,7 +94,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--vllm", type=Path, metavar="SITE", help="the unpacked folder, put on PYTHONPATH")
-    parser.add_argument("--cases", type=int, nargs="+", metavar="N", choices=range(len(CASES)), help="0 to 3")
+    parser.add_argument("--cases", type=int, nargs="+", metavar="N", choices=range(len(CASES)), help="0 to 6")
     parser.add_argument("--gpu-list", help="CUDA_VISIBLE_DEVICES of the engines, such as 0 or 0,1")
     parser.add_argument("--limit-s", type=float, default=280, help="seconds after which a case is ended")
     parser.add_argument("--rows", type=Path, metavar="FILE", help="add rows made of OUT's logs to this file")
