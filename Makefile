@@ -41,7 +41,7 @@ test-gpu: environment ## verify this machine's GPUs and write reports/gpu-report
 
 ##@ Tests
 .PHONY: test
-test: test-environment chromium proxies ## everything that CI runs, in parallel where that is sound
+test: test-environment chromium proxies slurm ## everything that CI runs, in parallel where that is sound
 	@"$(BIN)"/python tests/run_all.py
 
 .PHONY: test-environment
@@ -59,6 +59,12 @@ chromium:
 proxies:
 	@{ command -v apache2 && command -v nginx; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
 	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends apache2-bin nginx-light; } || true
+
+# A real Slurm; nothing of it is started but by a test, in a scratch folder.
+.PHONY: slurm
+slurm:
+	@{ command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge; } || true
 
 .PHONY: test-lint
 test-lint: ## ruff (lint and format) and mypy
@@ -83,6 +89,10 @@ bench-panel: test-environment ## measure the panel beside jupyterlab-nvdashboard
 .PHONY: bench-soak
 bench-soak: test-environment ## 200 clients of the panel for half an hour, two of which never read
 	@"$(BIN)"/python tests/workshop_monitor/bench_soak.py $(ARGS)
+
+.PHONY: bench-strip
+bench-strip: test-environment ## measure what a live strip costs its kernel
+	@"$(BIN)"/python tests/widgets/bench_live_strip.py $(ARGS)
 
 .PHONY: test-notebooks
 test-notebooks: ## every notebook twice: as a reader who runs all, and with solutions

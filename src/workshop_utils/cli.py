@@ -30,6 +30,7 @@ COMMANDS = {
     "record": ("workshop_utils.measure.record_command", "run a command and keep what its GPUs did"),
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
+    "gpus": ("workshop_utils.cluster.gpus_command", "which GPUs of the cluster are free now (Slurm)"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
 }
 EXIT_BAD_INPUT = 2
