@@ -18,6 +18,7 @@ from workshop_utils.models.architecture import Architecture, Attention
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
 from workshop_utils.models.small_model import small_model_folder
+from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.plain import generate_plain
 
@@ -140,11 +141,14 @@ def load_small_model() -> Any:
 
 
 def time_generate(model: Any, prompt: int, batch: int = 1) -> Timed:
-    """Time ``generate()`` on ``batch`` random prompts of ``prompt`` tokens; the best of two counts."""
+    """Time ``generate()`` on ``batch`` random prompts of ``prompt`` tokens; the best of two counts.
+
+    Its tokens are reported as they are made, for whatever shows them live.
+    """
     shape = find_architecture(str(small_model_folder()))
     chance = random.Random(prompt)  # noqa: S311 - text to run, no secret
     prompts = [[chance.randrange(3, shape.vocabulary_size) for _ in range(prompt)] for _ in range(batch)]
-    runs = [generate_plain(model, prompts, NEW_TOKENS) for _ in range(REPEATS)]
+    runs = [generate_plain(model, prompts, NEW_TOKENS, lambda _: count_tokens(batch)) for _ in range(REPEATS)]
     return Timed(
         prompt,
         batch,
