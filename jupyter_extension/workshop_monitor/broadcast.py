@@ -13,6 +13,8 @@ from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
 from workshop_utils.monitor.warning_settings import WarningSettings
 
+NOTHING_TO_TELL = (NOBODY, NO_WARNINGS, NO_PLAN)
+
 
 class Client(Protocol):
     """A socket that can be sent to."""
@@ -24,11 +26,26 @@ class Client(Protocol):
         """Send a frame without waiting for it to leave."""
 
 
+class Group:
+    """The clients of one rate, and the sample that each was sent last: they share a subscription."""
+
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
+        self.newest: Sample | None = None
+        self.sent: dict[Client, Sample | None] = {}
+
+    def take(self) -> Sample | None:
+        """Return the newest sample, which some of the clients may have been sent already."""
+        taken = self.subscription.take() if self.subscription is not None else None
+        self.newest = taken or self.newest
+        return self.newest
+
+
 class Broadcast:
     """Shares one sampler among the clients of one event loop. All but ``_wake`` runs on that loop.
 
-    A slow client has one frame on its way and one in its subscription's slot: it misses the frames between
-    and holds up nobody.
+    A slow client has one frame on its way and is then sent the newest of its rate: it misses the frames
+    between and holds up nobody.
     """
 
     def __init__(self, sampler: Sampler, kernels: Callable[[], Awaitable[dict[int, str]]]) -> None:
@@ -36,7 +53,8 @@ class Broadcast:
         self.attribution = Attribution(kernels)
         self.watcher = Watcher(self.attribution)
         self.planned = Planned()
-        self._clients: dict[Client, Subscription] = {}
+        self._clients: dict[Client, Group] = {}
+        self._groups: dict[float, Group] = {}
         self._told: dict[Client, tuple[str, ...]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first: asyncio.Task[Sample | None] | None = None
@@ -56,14 +74,23 @@ class Broadcast:
         if settings is not None:
             self.watcher.use(settings)
         self.watcher.follow(self.sampler, self._wake)
-        self._clients[client] = self.sampler.subscribe(hz, self._wake)
+        group = self._groups.setdefault(hz, Group())
+        # A new subscription's first sample is the next one: at 0.2 Hz, nobody who joins waits for 5 s.
+        if group.subscription is not None:
+            group.subscription.close()
+        group.subscription = self.sampler.subscribe(hz, self._wake)
+        group.sent[client] = group.newest
+        self._clients[client] = group
 
     def leave(self, client: Client) -> None:
         """Send nothing more to the client; it may have left already."""
         self._told.pop(client, None)
-        subscription = self._clients.pop(client, None)
-        if subscription is not None:
-            subscription.close()
+        group = self._clients.pop(client, None)
+        if group is not None:
+            del group.sent[client]
+            if not group.sent and group.subscription is not None:
+                group.subscription.close()
+                self._groups = {hz: each for hz, each in self._groups.items() if each is not group}
         if not self._clients:
             self.watcher.rest()
 
@@ -77,16 +104,26 @@ class Broadcast:
     def _flush(self) -> None:
         self.watcher.look()
         self.planned.look()
-        for client, subscription in list(self._clients.items()):
-            if client.is_ready() and (sample := subscription.take()) is not None:
-                self.attribution.look(sample)
+        for group in list(self._groups.values()):
+            self._send_to(group)
+
+    def _send_to(self, group: Group) -> None:
+        sample = group.take()
+        if sample is None:
+            return
+        self.attribution.look(sample)
+        for client, sent in list(group.sent.items()):
+            if sent is not sample and client.is_ready():
+                group.sent[client] = sample
                 self._tell(client)
                 client.send(sample.frame)
 
     def _tell(self, client: Client) -> None:
         """Before a sample, send what a client does not know: whose the programs are, warnings, the plan."""
         frames = (self.attribution.frame, self.watcher.frame, self.planned.frame)
-        told = self._told.get(client, (NOBODY, NO_WARNINGS, NO_PLAN))
+        told = self._told.get(client, NOTHING_TO_TELL)
+        if frames == told:
+            return
         self._told[client] = frames
         for frame, known in zip(frames, told, strict=True):
             if frame != known:

@@ -12,10 +12,12 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from tornado.iostream import StreamClosedError
 from tornado.web import authenticated
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workshop_monitor.broadcast import Broadcast
+from workshop_monitor.wire import LastFrame, Wire
 from workshop_utils.errors import WorkshopError
 from workshop_utils.measure.recording import machine
 from workshop_utils.monitor.sample import STREAM_VERSION, Sample
@@ -28,6 +30,7 @@ AUTH_RESOURCE = "workshop_monitor"
 # A proxy such as Open OnDemand's Apache closes a connection that is silent for a minute.
 PING_SECONDS = 25.0
 LONGEST_MESSAGE_BYTES = 4096
+LAST_FRAME = LastFrame()
 NO_SAMPLE = "No sample came within 5 s: the machine is overloaded, or the server is going down; ask again."
 
 
@@ -64,6 +67,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
     def open(self) -> None:
         """Greet, catch up, and join. The mixin's ``open`` would only start a second ping."""
         self._last_write: asyncio.Future[None] | None = None
+        self._wire = Wire(self) if self.get_compression_options() is None else None
         self.set_nodelay(True)
         broadcast = self._broadcast
         self.send(json.dumps(hello(self._hz, self._note)))
@@ -77,10 +81,17 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
     def send(self, frame: str) -> None:
         """Send one frame; a socket that is closed leaves."""
         try:
-            self._last_write = self.write_message(frame)
-            self._last_write.add_done_callback(lambda write: write.cancelled() or write.exception())
-        except WebSocketClosedError:
+            if self._wire is None:
+                self._last_write = self.write_message(frame)
+            elif self.ws_connection is None or self.ws_connection.is_closing():
+                raise WebSocketClosedError
+            else:
+                self._last_write = self._wire.send(LAST_FRAME.of(frame))
+        except (WebSocketClosedError, StreamClosedError):
             self._broadcast.leave(self)
+            return
+        if self._last_write is not None:
+            self._last_write.add_done_callback(lambda write: write.cancelled() or write.exception())
 
     def on_message(self, message: str | bytes) -> None:
         """Ignore it: the stream only speaks."""

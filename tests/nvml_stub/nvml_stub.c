@@ -37,41 +37,49 @@ typedef struct { unsigned int gpu, memory; } utilization_t;
 static unsigned int handles[MOST_GPUS];
 static int initialised;
 
-/* The text of the control file. Read again only when another file lies in its place, so that the stub costs
- * about what a driver does; each thread keeps its own copy, as calls may come from several. */
-static const char *control_text(void)
+/* The lines of the control file, each thread's own copy, as calls may come from several. */
+typedef struct { char name[64], value[64]; } line_t;
+enum { MOST_LINES = 64 };
+static __thread line_t lines[MOST_LINES];
+static __thread int line_count;
+
+/* Look at the control file, once an NVML call. It is read again only when another file lies in its place, so that
+ * a call costs about what a driver's does (4 to 5 us). */
+static void look(void)
 {
-    static __thread char text[4096];
     static __thread struct stat known;
     const char *path = getenv("NVML_STUB_CONTROL");
     struct stat found;
     FILE *file;
-    if (!path || stat(path, &found))
-        return "";
+    if (!path || stat(path, &found)) {
+        line_count = 0;
+        known.st_ino = 0;
+        return;
+    }
     if (found.st_ino == known.st_ino && found.st_mtim.tv_sec == known.st_mtim.tv_sec &&
         found.st_mtim.tv_nsec == known.st_mtim.tv_nsec)
-        return text;
+        return;
     file = fopen(path, "r");
     if (!file)
-        return "";
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        return;
+    line_count = 0;
+    while (line_count < MOST_LINES &&
+           fscanf(file, "%63s %63s", lines[line_count].name, lines[line_count].value) == 2)
+        line_count++;
     fclose(file);
     known = found;
-    return text;
 }
 
 /* The value of `key`, or `otherwise`; with `wanted`, 1 if a line "key wanted" exists. */
 static long long control(const char *key, const char *wanted, long long otherwise)
 {
-    char name[64], value[64];
     long long found = otherwise;
-    int length;
-    for (const char *text = control_text(); sscanf(text, "%63s %63s%n", name, value, &length) == 2; text += length) {
-        if (strcmp(name, key))
+    for (int i = 0; i < line_count; i++) {
+        if (strcmp(lines[i].name, key))
             continue;
         if (!wanted)
-            found = atoll(value);
-        else if (!strcmp(value, wanted))
+            found = atoll(lines[i].value);
+        else if (!strcmp(lines[i].value, wanted))
             found = 1;
     }
     return found;
@@ -88,9 +96,13 @@ static double now(void)
 static int enter(device_t device, const char *figure)
 {
     char index[16];
-    int failure = (int)control("fail", NULL, SUCCESS);
-    long long block_ms = control("block_ms", NULL, 0);
-    struct timespec pause = {block_ms / 1000, block_ms % 1000 * 1000000};
+    int failure;
+    long long block_ms;
+    struct timespec pause;
+    look();
+    failure = (int)control("fail", NULL, SUCCESS);
+    block_ms = control("block_ms", NULL, 0);
+    pause = (struct timespec){block_ms / 1000, block_ms % 1000 * 1000000};
     if (!initialised)
         return UNINITIALIZED;
     if (!device)
@@ -121,8 +133,10 @@ static unsigned long long used_bytes(device_t device)
 
 int nvmlInitWithFlags(unsigned int flags)
 {
-    int code = (int)control("init", NULL, SUCCESS);
+    int code;
     (void)flags;
+    look();
+    code = (int)control("init", NULL, SUCCESS);
     if (code == SUCCESS)
         initialised++;
     return code;
@@ -158,7 +172,9 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version)
 
 int nvmlDeviceGetCount_v2(unsigned int *count)
 {
-    long long gpus = control("gpus", NULL, 2);
+    long long gpus;
+    look();
+    gpus = control("gpus", NULL, 2);
     *count = gpus > MOST_GPUS ? MOST_GPUS : (unsigned int)gpus;
     return initialised ? SUCCESS : UNINITIALIZED;
 }
@@ -272,8 +288,9 @@ int nvmlDeviceGetClockInfo(device_t device, int kind, unsigned int *megahertz)
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(device_t device, unsigned long long *bits)
 {
+    int code = enter(device, "throttle");
     *bits = (unsigned long long)control("throttle", NULL, 0);
-    return enter(device, "throttle");
+    return code;
 }
 
 typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_instance, compute_instance; } process_t;
@@ -281,17 +298,16 @@ typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_ins
 /* All lines "process PID" of the control file are on GPU 0. */
 int nvmlDeviceGetComputeRunningProcesses_v3(device_t device, unsigned int *count, process_t *found)
 {
-    char name[64], value[64];
     unsigned int room = *count;
-    int length, code = enter(device, "processes");
+    int code = enter(device, "processes");
     if (code)
         return code;
     *count = 0;
-    for (const char *line = control_text(); sscanf(line, "%63s %63s%n", name, value, &length) == 2; line += length) {
-        if (strcmp(name, "process") || device->index)
+    for (int i = 0; i < line_count; i++) {
+        if (strcmp(lines[i].name, "process") || device->index)
             continue;
         if (found && *count < room)
-            found[*count] = (process_t){(unsigned int)atoi(value),
+            found[*count] = (process_t){(unsigned int)atoi(lines[i].value),
                 control("hidden_bytes", NULL, 0) ? ~0ull : (unsigned long long)control("process_bytes", NULL, 1ll << 30),
                 0xFFFFFFFF, 0xFFFFFFFF};
         ++*count;
@@ -338,8 +354,9 @@ typedef struct { unsigned int version, count; gpm_sample_t first, second; gpm_me
 
 int nvmlGpmQueryDeviceSupport(device_t device, gpm_support_t *support)
 {
+    int code = enter(device, NULL);
     support->supported = !control("unsupported", "gpm", 0);
-    return enter(device, NULL);
+    return code;
 }
 
 int nvmlGpmSampleAlloc(gpm_sample_t *sample)

@@ -7,8 +7,9 @@ Both run in servers of their own over the same stub of eight GPUs, in turn, ``--
 - the CPU use of the machine that 20 clients are told, beside the truth while one core is busy;
 - the NVLink traffic that a client is told at 10 messages a second, while the stub counts 50 GB/s.
 
-nvdashboard opens a websocket for each chart: the cheapest one is measured. The medians are printed; ``--out``
-keeps every repeat.
+nvdashboard opens a websocket for each chart: the cheapest one is measured. In the same run a bare tornado
+server sends a constant frame of our size to 20 clients: the floor, by the way that the frame leaves. The
+medians are printed; ``--out`` keeps every repeat.
 """
 
 import argparse
@@ -27,7 +28,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.nvml_stub.build import build_stub, set_faults, stub_environment
-from tests.workshop_monitor.bench_peers import OURS, THEIRS, Peer
+from tests.workshop_monitor.bench_floor import WAYS, running_floor
+from tests.workshop_monitor.bench_peers import FLOOR, OURS, THEIRS, Peer
 from tests.workshop_monitor.server import Server, running_server
 
 CLIENTS, HZ, GPUS = (1, 5, 20), 10, "gpus 8"
@@ -80,6 +82,12 @@ async def cpu_seconds(peer: Peer, server: Server, clients: int, seconds: float) 
 
     heard = await listened(peer, server, peer.gpus, clients, seconds, begin)
     return (used() - before) * 60 / seconds, sum(map(len, heard)) / seconds / clients
+
+
+def floor_cpu_seconds(way: str, seconds: float) -> float:
+    """Return the CPU seconds a minute of a server that does nothing but send, with the most clients."""
+    with running_floor(way, HZ) as server:
+        return asyncio.run(cpu_seconds(FLOOR, server, max(CLIENTS), seconds))[0]
 
 
 async def status_ms(peer: Peer, server: Server, control: Path) -> Figures:
@@ -150,7 +158,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="a JSON file for every repeat")
     arguments = parser.parse_args()
-    runs: dict[str, list[Figures]] = {peer.name: [] for peer in (OURS, THEIRS)}
+    runs: dict[str, list[Figures]] = {peer.name: [] for peer in (OURS, THEIRS, FLOOR)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         control = folder / "control"
@@ -163,10 +171,14 @@ def main() -> None:
                     folder / f"{repeat}{peer.extension}", environment, peer.extension
                 ) as server:
                     runs[peer.name].append(asyncio.run(measure(peer, server, control, arguments.seconds)))
+            runs[FLOOR.name].append({way: floor_cpu_seconds(way, arguments.seconds) for way in WAYS})
     print(f"\n{'median of ' + str(arguments.repeats):38} {OURS.name:>18} {THEIRS.name:>12}")
     for figure in runs[OURS.name][0]:
         ours, theirs = (statistics.median(run[figure] for run in runs[peer.name]) for peer in (OURS, THEIRS))
         print(f"{figure:38} {ours:18.2f} {theirs:12.2f}")
+    for way in WAYS:
+        floor = statistics.median(run[way] for run in runs[FLOOR.name])
+        print(f"CPU s/min, bare tornado, by {way:11} {floor:18.2f}")
     if arguments.out:
         arguments.out.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 

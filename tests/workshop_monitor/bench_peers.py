@@ -54,6 +54,7 @@ def their_nvlink(message: Any) -> float | None:
 
 STREAM = "workshop-monitor/stream?hz={hz}"
 OURS = Peer("workshop monitor", "workshop_monitor", STREAM, STREAM, STREAM, None, our_cpu_percent, our_nvlink)
+FLOOR = Peer("bare tornado", "", "", "", "", None, lambda message: None, lambda message: None)
 THEIRS = Peer(
     "nvdashboard",
     "jupyterlab_nvdashboard",

@@ -137,8 +137,9 @@ class Nvml:
             self._retry_at = 0.0  # the next read initialises again
         if reading.error is not None:
             self._log_once(reading.error)
-        for figure, words in reading.not_reported.items():
-            self._log_once(f"GPU {device.index} does not report {figure}: {words}")
+        if reading is device.whole:  # later ones lack the same figures
+            for figure, words in reading.not_reported.items():
+                self._log_once(f"GPU {device.index} does not report {figure}: {words}")
         return reading
 
     def _shut_down(self) -> None:

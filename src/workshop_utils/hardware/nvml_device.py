@@ -8,8 +8,9 @@ from typing import Any
 from workshop_utils.hardware import nvml_reasons
 from workshop_utils.hardware.nvml_activity import METRICS, NO_GPM, Activity
 from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, HALF_SECOND, SECOND
+from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
 from workshop_utils.hardware.nvml_traffic import COUNTERS, WANTED, Traffic
-from workshop_utils.hardware.reading import GpuReading
+from workshop_utils.hardware.reading import MOVING, GpuReading
 
 FIGURES_OF = {
     period: [figure for figure in FIGURES if figure.period == period]
@@ -22,7 +23,7 @@ class NvmlDevice:
     """A handle of the driver (None once it stopped being valid), who it was, and what it last said.
 
     ``found`` and ``missing`` hold each figure's last value or the words for why there is none, ``read_at``
-    when the figures of a period were asked.
+    when the figures of a period were asked. ``whole`` is the last reading until more than ``MOVING`` changed.
     """
 
     nvml: ModuleType
@@ -37,9 +38,33 @@ class NvmlDevice:
     read_at: dict[float, float] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
     activity: Activity | None = None
+    whole: GpuReading | None = None
+    moving: MovingFigures | None = None
 
     def read(self, ticks: float) -> GpuReading:
         """Read what is due; ``ticks`` are seconds of a clock that never jumps."""
+        return self._moved(ticks) or self._read_due(ticks)
+
+    def close(self) -> None:
+        """Give back what was allocated in the driver."""
+        if self.activity is not None:
+            ask_of(self.nvml, self.activity.close)
+
+    def _moved(self, ticks: float) -> GpuReading | None:
+        """Read the figures of every tick the short way; None if others are due or anything is unusual."""
+        if self.whole is None or self.moving is None or self.fault is not None:
+            return None
+        if ticks - self.read_at[HALF_SECOND] >= HALF_SECOND:  # SECOND's figures come with every other one
+            return None
+        moving = self.moving.read()
+        if moving is None or moving.memory_total_bytes != self.whole.memory_total_bytes:
+            return None
+        self.read_at[EVERY_TICK] = ticks
+        return self.whole.moved(
+            utilization_percent=moving.utilization_percent, memory_used_bytes=moving.memory_used_bytes
+        )
+
+    def _read_due(self, ticks: float) -> GpuReading:
         for period in (EVERY_TICK, HALF_SECOND, SECOND):
             due = ticks - self.read_at.get(period, float("-inf")) >= period
             if due and self.fault is None:
@@ -48,34 +73,46 @@ class NvmlDevice:
         if self.fault is not None:
             status, error = nvml_reasons.of_device(self.fault, self.index, self.name)
             return GpuReading(self.index, self.uuid, self.name, status, error)
-        return GpuReading(self.index, self.uuid, self.name, not_reported=dict(self.missing), **self.found)
-
-    def close(self) -> None:
-        """Give back what was allocated in the driver."""
-        if self.activity is not None:
-            ask_of(self.nvml, self.activity.close)
+        if self.whole is None:
+            self.whole = GpuReading(
+                self.index, self.uuid, self.name, not_reported=dict(self.missing), **self.found
+            )
+            self.moving = self.moving or moving_figures(self.nvml, self.handle)
+            return self.whole
+        return self.whole.moved(**{name: self.found.get(name) for name in MOVING})
 
     def _read_period(self, period: float, ticks: float) -> None:
+        if period != EVERY_TICK:
+            self.whole = None
+        elif self.moving is not None and (moving := self.moving.read()) is not None:
+            self._keep_all(moving._asdict(), "")
+            return
         for figure in FIGURES_OF[period]:
             value, words = self._ask(figure.function, *figure.arguments)
             if self.fault is not None:
                 return
-            self._keep({figure.field: None if words else figure.convert(value)}, words)
+            self._keep(figure.field, None if words else figure.convert(value), words)
         if period == EVERY_TICK:
             self._memory()
         elif period == HALF_SECOND and self.fault is None:
             self._traffic(ticks)
             self._activity()
 
-    def _keep(self, figures: Mapping[str, Any], words: str) -> None:
-        """Remember figures, or with ``words`` why there are none."""
+    def _keep(self, name: str, value: Any, words: str = "") -> None:
+        """Remember a figure, or with ``words`` why there is none."""
+        if words:
+            self.whole = None
+            self.missing[name] = words
+            self.found.pop(name, None)
+            return
+        self.found[name] = value
+        if name in self.missing:
+            self.whole = None
+            del self.missing[name]
+
+    def _keep_all(self, figures: Mapping[str, Any], words: str) -> None:
         for name, value in figures.items():
-            if words:
-                self.missing[name] = words
-                self.found.pop(name, None)
-            else:
-                self.found[name] = value
-                self.missing.pop(name, None)
+            self._keep(name, value, words)
 
     def _memory(self) -> None:
         """Ask the second form first: like nvidia-smi, its ``used`` leaves out what the driver reserves."""
@@ -83,17 +120,20 @@ class NvmlDevice:
         if memory is None and self.fault is None:
             memory, words = self._ask("nvmlDeviceGetMemoryInfo")
         used, total = (None, None) if memory is None else (memory.used, memory.total)
-        self._keep({"memory_used_bytes": used, "memory_total_bytes": total}, words)
+        self._keep("memory_used_bytes", used, words)
+        if words or total != self.found.get("memory_total_bytes"):
+            self.whole = None
+            self._keep("memory_total_bytes", total, words)
 
     def _traffic(self, ticks: float) -> None:
         values, words = self._ask("nvmlDeviceGetFieldValues", WANTED)
         if words:
-            self._keep(dict.fromkeys(counter.field for counter in COUNTERS), words)
+            self._keep_all(dict.fromkeys(counter.field for counter in COUNTERS), words)
             return
         rates, without = self.traffic.rates(values, ticks)
-        self._keep(rates, "")
+        self._keep_all(rates, "")
         for name, code in without.items():
-            self._keep({name: None}, str(self.nvml.NVMLError(code)))
+            self._keep(name, None, str(self.nvml.NVMLError(code)))
 
     def _activity(self) -> None:
         """Read GPM; a driver or GPU without it says so at every reading, at the cost of one call."""
@@ -101,17 +141,20 @@ class NvmlDevice:
             self.activity, _, _ = ask_of(self.nvml, lambda: Activity(self.nvml, self.handle))
         activity = self.activity
         if activity is None or not activity.supported:
-            self._keep(dict.fromkeys(METRICS), NO_GPM)
+            self._keep_all(dict.fromkeys(METRICS), NO_GPM)
             return
         figures, fault, words = ask_of(self.nvml, activity.read)
         self._note(fault)
-        self._keep(figures or dict.fromkeys(METRICS), words)
+        self._keep_all(figures or dict.fromkeys(METRICS), words)
 
     def _ask(self, function: str, *rest: object) -> tuple[Any, str]:
         """Read one figure; the words say why it is missing."""
-        value, fault, words = ask(self.nvml, function, self.handle, *rest)
-        self._note(fault)
-        return value, words
+        try:
+            return getattr(self.nvml, function)(self.handle, *rest), ""
+        except Exception as error:
+            fault, words = why(self.nvml, error)
+            self._note(fault)
+            return None, words
 
     def _note(self, fault: int | None) -> None:
         """Keep a fault that ends this GPU, and see whether somebody shut NVML down under us."""
@@ -142,10 +185,17 @@ def ask_of(nvml: ModuleType, call: Callable[[], Any]) -> tuple[Any, int | None, 
     """Return the same of any call into the driver."""
     try:
         return call(), None, ""
-    except nvml.NVMLError as error:
-        return None, error.value, str(error)
-    except (AttributeError, UnicodeDecodeError) as error:  # an old binding; a name that is no text
-        return None, nvml_reasons.FUNCTION_NOT_FOUND, str(error)
+    except Exception as error:
+        return None, *why(nvml, error)
+
+
+def why(nvml: ModuleType, error: Exception) -> tuple[int, str]:
+    """Return the code and the words of what a call raised; what is no fault of the driver goes on."""
+    if isinstance(error, nvml.NVMLError):
+        return error.value, str(error)
+    if isinstance(error, (AttributeError, UnicodeDecodeError)):  # an old binding; a name that is no text
+        return nvml_reasons.FUNCTION_NOT_FOUND, str(error)
+    raise error
 
 
 def text(name: str | bytes | None) -> str | None:

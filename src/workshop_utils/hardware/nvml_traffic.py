@@ -13,6 +13,9 @@ MICROSECONDS = 1e6
 # Which member of NVML's union a value type names.
 UNION = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
+# The binding's structures look up every field in Python, which costs more than the call; this does not.
+_get = object.__getattribute__
+
 
 class Counter(NamedTuple):
     """A counter of the driver, in units of ``unit_bytes``, and the field of the stream for its rate."""
@@ -47,10 +50,12 @@ class Traffic:
         found: dict[str, float | None] = {}
         missing: dict[str, int] = {}
         for counter, value in zip(COUNTERS, values, strict=True):
-            if value.nvmlReturn:
-                missing[counter.field] = value.nvmlReturn
+            code = _get(value, "nvmlReturn")
+            if code:
+                missing[counter.field] = code
                 continue
-            count = getattr(value.value, UNION[value.valueType]) * counter.unit_bytes
-            seconds = value.timestamp / MICROSECONDS if value.timestamp else ticks
+            count = _get(_get(value, "value"), UNION[_get(value, "valueType")]) * counter.unit_bytes
+            stamp = _get(value, "timestamp")
+            seconds = stamp / MICROSECONDS if stamp else ticks
             found[counter.field] = self._rates[counter.field].add(count, seconds)
         return found, missing

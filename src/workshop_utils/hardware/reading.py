@@ -1,13 +1,38 @@
 """What one provider says: its data, or one sentence about why there is none."""
 
+import json
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+# The figures of a GPU that are new at every tick of the fastest rate.
+MOVING = ("utilization_percent", "memory_used_bytes")
+# Made once: ``json.dumps`` makes an encoder for every call. What is read has no circles.
+_encode = json.JSONEncoder(check_circular=False, default=vars).encode
+
+
+class Encoded:
+    """Keeps its JSON, which is made when somebody asks, in a slot: the fields alone are in ``vars``."""
+
+    __slots__ = ("_json", "_rest")
+    _json: str
+    _rest: str
+
+    @property
+    def json(self) -> str:
+        """The fields as a JSON object, encoded once however many samples they are part of."""
+        try:
+            return self._json
+        except AttributeError:
+            object.__setattr__(self, "_json", self._encode())
+            return self._json
+
+    def _encode(self) -> str:
+        return _encode(vars(self))
 
 
 @dataclass(frozen=True)
-class Reading(Generic[T]):
+class Reading(Encoded, Generic[T]):
     """The envelope of every provider in the stream; its fields are the JSON keys.
 
     ``status`` is ``ok`` (``data`` is there) or ``unavailable`` (``data`` is None and ``error`` is one
@@ -28,6 +53,14 @@ class Reading(Generic[T]):
         """Say in one sentence why nothing could be read."""
         return Reading("unavailable", reason, None)
 
+    def _encode(self) -> str:
+        """Join the GPUs, most of whose JSON is there already."""
+        if not isinstance(self.data, tuple):
+            return super()._encode()
+        parts = ", ".join(each.json if isinstance(each, Encoded) else _encode(each) for each in self.data)
+        status, error = _encode(self.status), _encode(self.error)
+        return f'{{"status": {status}, "error": {error}, "data": [{parts}]}}'
+
 
 @dataclass(frozen=True)
 class GpuProcess:
@@ -38,7 +71,7 @@ class GpuProcess:
 
 
 @dataclass(frozen=True)
-class GpuReading:
+class GpuReading(Encoded):
     """One GPU at one moment; the fields are the JSON keys of the stream.
 
     ``status``: ``ok``, ``lost`` (it fell off the bus or needs a reset) or ``unavailable`` (the driver refuses
@@ -73,3 +106,27 @@ class GpuReading:
     dram_percent: float | None = None
     processes: list[GpuProcess] | None = None
     not_reported: dict[str, str] = field(default_factory=dict)
+
+    def moved(self, **figures: Any) -> "GpuReading":
+        """Return the reading of a later moment at which only ``MOVING`` figures were asked: these ones."""
+        later = object.__new__(GpuReading)
+        vars(later).update(vars(self), **figures)
+        object.__setattr__(later, "_rest", self._resting())
+        return later
+
+    def _encode(self) -> str:
+        moving = ", ".join([f'"{name}": {_whole_number(vars(self)[name])}' for name in MOVING])
+        return f"{{{moving}, {self._resting()}"
+
+    def _resting(self) -> str:
+        """Return the JSON of the figures that rest, without its opening bracket; later readings share it."""
+        try:
+            return self._rest
+        except AttributeError:
+            rest = {name: value for name, value in vars(self).items() if name not in MOVING}
+            object.__setattr__(self, "_rest", _encode(rest)[1:])
+            return self._rest
+
+
+def _whole_number(value: int | None) -> str:
+    return "null" if value is None else str(value)

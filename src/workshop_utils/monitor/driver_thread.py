@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from workshop_utils.hardware.reading import Reading
+from workshop_utils.monitor.signal import Signal
 
 LOG = logging.getLogger(__name__)
 # A cold driver takes a second or two to start; after that, an older reading would no longer be true.
@@ -27,7 +28,9 @@ class DriverThread(Generic[T]):
     def __init__(self, read: Callable[[], Reading[T]], close: Callable[[], None]) -> None:
         self._read = read
         self._close = close
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._asked = Signal()
+        self._answered = Signal()
         self._thread: threading.Thread | None = None
         self._newest: Reading[T] | None = None
         self._asked_at: float | None = None  # None while no answer is owed
@@ -39,32 +42,38 @@ class DriverThread(Generic[T]):
 
         Waits 0.05 s at most, two seconds where there is no reading yet, not at all for a driver that hangs.
         """
-        with self._condition:
+        with self._lock:
             self._closing = False
             if self._asked_at is None:
                 self._ask()
             seconds = PATIENCE_SECONDS - self._owed_seconds()
-            self._condition.wait_for(
-                lambda: self._asked_at is None,
-                seconds if self._newest is None else min(seconds, BRIEF_SECONDS),
-            )
+            if self._newest is not None:
+                seconds = min(seconds, BRIEF_SECONDS)
+        self._wait_until(lambda: self._asked_at is None, seconds)
+        with self._lock:
             if self._newest is not None and self._owed_seconds() < PATIENCE_SECONDS:
                 return self._newest
             return self._hanging()
 
     def close(self) -> None:
         """Let the driver go and end the thread; a call that hangs does both as soon as it returns."""
-        with self._condition:
+        with self._lock:
             self._closing = self._thread is not None
-            self._condition.notify_all()
-            self._condition.wait_for(lambda: self._thread is None, CLOSE_SECONDS)
+        self._asked.give()
+        self._wait_until(lambda: self._thread is None, CLOSE_SECONDS)
+
+    def _wait_until(self, happened: Callable[[], bool], seconds: float) -> None:
+        """Wait at most so long; the signal may also be one that came too late for an earlier wait."""
+        end = time.monotonic() + seconds
+        while not happened() and (remaining := end - time.monotonic()) > 0:
+            self._answered.wait(remaining)
 
     def _ask(self) -> None:
         self._asked_at = time.monotonic()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="workshop-driver", daemon=True)
             self._thread.start()
-        self._condition.notify_all()
+        self._asked.give()
 
     def _owed_seconds(self) -> float:
         return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
@@ -80,26 +89,25 @@ class DriverThread(Generic[T]):
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._closing or self._asked_at is not None)
-                asked = self._asked_at is not None
-            if asked:
+            if self._asked_at is not None:
                 newest = self._read()
-                with self._condition:
+                with self._lock:
                     self._newest, self._asked_at = newest, None
-                    self._condition.notify_all()
+                self._answered.give()
+            elif not self._closing:
+                self._asked.wait()
             elif self._has_closed():
                 return
 
     def _has_closed(self) -> bool:
         """Close; False if somebody asks again meanwhile, for then the thread goes on."""
-        with self._condition:
+        with self._lock:
             self._closing = False
             self._newest = None
         self._close()
-        with self._condition:
+        with self._lock:
             if self._asked_at is not None:
                 return False
             self._thread = None
-            self._condition.notify_all()
-            return True
+        self._answered.give()
+        return True

@@ -1,6 +1,5 @@
 """One moment of the machine, and its JSON frame."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,5 +21,5 @@ class Sample:
     @cached_property
     def frame(self) -> str:
         """The sample as a JSON frame of the stream, encoded once for all clients."""
-        envelope = {"version": STREAM_VERSION, "kind": "sample", "time": round(self.time, 3)}
-        return json.dumps(envelope | {"gpus": self.gpus, "host": self.host}, default=vars)
+        envelope = f'"version": {STREAM_VERSION}, "kind": "sample", "time": {round(self.time, 3)}'
+        return f'{{{envelope}, "gpus": {self.gpus.json}, "host": {self.host.json}}}'

@@ -19,6 +19,7 @@ from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.driver_thread import DriverThread
 from workshop_utils.monitor.host import Host, HostReading
 from workshop_utils.monitor.sample import Sample
+from workshop_utils.monitor.signal import Signal
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ, Subscription
 
 LOG = logging.getLogger(__name__)
@@ -60,10 +61,12 @@ class Sampler:
         self._host_read_at = float("-inf")
         self._host_reading: Reading[Any] | None = None
         self._sleep_after = sleep_after_seconds
-        self._condition = threading.Condition()
+        self._condition = threading.Condition()  # for who waits for a sample
+        self._looked = Signal()  # for the thread
         self._history: deque[Sample] = deque()
         self._latest: Sample | None = None
         self._subscriptions: list[Subscription] = []
+        self._tick_seconds = 1 / HISTORY_HZ
         self._looked_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -98,6 +101,7 @@ class Sampler:
         subscription = Subscription(hz, wake, self._unsubscribe)
         with self._condition:
             self._subscriptions.append(subscription)
+            self._set_tick()
             self._look()
         return subscription
 
@@ -108,6 +112,7 @@ class Sampler:
         """
         with self._condition:
             self._stopped = True
+            self._looked.give()
             self._condition.notify_all()
             thread = self._thread
         if thread is not None:
@@ -117,6 +122,7 @@ class Sampler:
         with self._condition:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
+                self._set_tick()
                 self._looked_at = time.monotonic()
 
     def _look(self) -> None:
@@ -125,7 +131,7 @@ class Sampler:
         if self._thread is None and not self._stopped:
             self._thread = threading.Thread(target=self._run, name="workshop-sampler", daemon=True)
             self._thread.start()
-        self._condition.notify_all()
+        self._looked.give()
 
     def _is_fresh(self) -> bool:
         return self._latest is not None and time.monotonic() - self._latest.ticks < FRESH_SECONDS
@@ -133,22 +139,21 @@ class Sampler:
     def _is_watched(self) -> bool:
         return bool(self._subscriptions) or time.monotonic() - self._looked_at < self._sleep_after
 
-    def _tick_seconds(self) -> float:
-        return 1 / max([HISTORY_HZ, *(subscription.hz for subscription in self._subscriptions)])
+    def _set_tick(self) -> None:
+        self._tick_seconds = 1 / max([HISTORY_HZ, *(subscription.hz for subscription in self._subscriptions)])
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._stopped or self._is_watched())
-                if self._stopped:
-                    return
-            self._sample_while_watched()
+        while not self._stopped:
+            if self._is_watched():
+                self._sample_while_watched()
+            else:
+                self._looked.wait()
 
     def _sample_while_watched(self) -> None:
         """From waking up to falling asleep."""
         self._read()
         self._host_read_at = float("-inf")  # the first sample has rates since the reading just made
-        tick = time.monotonic() - self._tick_seconds() + PRIMING_SECONDS
+        tick = time.monotonic() - self._tick_seconds + PRIMING_SECONDS
         while (seconds := self._wait_for_next(tick)) is not None:
             # On the beat; after a reading that took longer than a tick, from now on, without a burst.
             tick = max(tick + seconds, time.monotonic() - seconds)
@@ -158,13 +163,12 @@ class Sampler:
 
     def _wait_for_next(self, tick: float) -> float | None:
         """Sleep to the next tick, which a new and faster subscriber brings forward; None ends it."""
-        with self._condition:
-            while self._is_watched() and not self._stopped:
-                seconds = self._tick_seconds()
-                remaining = tick + seconds - time.monotonic()
-                if remaining <= 0:
-                    return seconds
-                self._condition.wait(remaining)
+        while self._is_watched() and not self._stopped:
+            seconds = self._tick_seconds
+            remaining = tick + seconds - time.monotonic()
+            if remaining <= 0:
+                return seconds
+            self._looked.wait(remaining)
         return None
 
     def _read(self) -> Sample:
