@@ -70,6 +70,11 @@ class Panel:
     def gpu(self, index: int) -> Card:
         return Card(self.node.get_by_role("region", name=f"GPU {index}"))
 
+    def expect_gpus(self, count: int) -> None:
+        """Return when so many GPUs are shown; a driver that gained or lost one is counted anew after 30 s."""
+        gpus = self.node.get_by_role("region", name=re.compile(r"^GPU \d+"))
+        expect(gpus).to_have_count(count, timeout=45_000)
+
     @property
     def job(self) -> Card:
         return Card(self.node.get_by_role("region", name="CPU and main memory"))

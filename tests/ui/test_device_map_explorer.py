@@ -33,7 +33,9 @@ def open_explorer(lab: Lab, page: Page) -> Locator:
     nbformat.write(notebook, lab.home / "work" / NOTEBOOK)
     page.wait_for_function("window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
     page.evaluate(RUN, NOTEBOOK)
-    explorer = page.locator(".jp-OutputArea-output").last
+    # Nothing but the explorer: what libraries say while they load is no reader's business.
+    expect(page.locator(".jp-OutputArea-output")).to_have_count(1, timeout=FIRST_SECONDS * 1000)
+    explorer = page.locator(".jp-OutputArea-output")
     expect(explorer.locator("pre.map")).to_contain_text("model.layers", timeout=FIRST_SECONDS * 1000)
     return explorer
 

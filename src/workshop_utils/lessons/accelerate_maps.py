@@ -10,6 +10,7 @@ from workshop_utils.lessons.table import Table
 from workshop_utils.measure.shape_twin import twin_config
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key, imagined_devices
 from workshop_utils.parallel.big_model.maps import MAP_KINDS, accelerate_map
 from workshop_utils.parallel.big_model.placement import Placement, home_of
@@ -24,6 +25,7 @@ BFLOAT16_BYTES = 2
 
 def shape_config(model: str) -> Any:
     """Return transformers' own config of a catalogue model: nothing is downloaded."""
+    quiet_torchao()
     from transformers import CONFIG_MAPPING
 
     fields = dict(twin_config(model).fields)

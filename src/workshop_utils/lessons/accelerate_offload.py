@@ -21,6 +21,7 @@ from workshop_utils.lessons.table import Table
 from workshop_utils.lessons.tier import find_tier
 from workshop_utils.lessons.token_log import one_thread, place_words, settle
 from workshop_utils.measure.generation import device_here
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.small_model import small_model_folder
 from workshop_utils.parallel.big_model.devices import HOST, Key
 from workshop_utils.storage import cache_folder, require_space, require_writable
@@ -60,6 +61,7 @@ def lesson_folder() -> Path:
 
 def load_whole() -> Any:
     """Return the small model in float32 on this machine's fastest device, all of its weights in place."""
+    quiet_torchao()
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,6 +1,5 @@
 """Notebook 07: the small model in 8 and in 4 bits, where the library for it is installed."""
 
-import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,6 +10,7 @@ from workshop_utils.lessons.token_log import place_words
 from workshop_utils.measure.generation import device_here
 from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.find import find_architecture
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.small_model import small_model_folder
 
 SHAPE = "smollm2-135m"
@@ -57,13 +57,6 @@ def load_in(dtype: str) -> Any:
         small_model_folder(), dtype=torch.bfloat16, quantization_config=quantisation(dtype),
         device_map={"": device_here()},
     )  # fmt: skip
-
-
-def quiet_torchao() -> None:
-    """Keep what torchao says to its developers from readers, before transformers imports it."""
-    # On a CPU it warns of each kernel for GPUs that it cannot load.
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def quantisation(dtype: str) -> Any:

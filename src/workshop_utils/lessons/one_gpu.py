@@ -17,6 +17,7 @@ from workshop_utils.measure.provenance import hardware_name
 from workshop_utils.models.architecture import Architecture, Attention
 from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.small_model import small_model_folder
 from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
@@ -132,6 +133,7 @@ def measure_machine() -> Machine:
 
 def load_small_model() -> Any:
     """Return the small real model where it will run, after one short generation to warm up."""
+    quiet_torchao()
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(small_model_folder(), dtype=dtype_here())

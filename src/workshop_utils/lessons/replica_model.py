@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.small_model import small_model_folder
 
 NEW_TOKENS = 12
@@ -13,6 +14,7 @@ WARM_UP_PROMPTS, WARM_UP_TOKENS = 4, 40
 
 def load_model() -> Any:
     """Return the small model on this rank's GPU in bfloat16; on a CPU in float32, which runs faster there."""
+    quiet_torchao()
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar

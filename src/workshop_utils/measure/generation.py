@@ -4,6 +4,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from workshop_utils.models.quiet import quiet_torchao
+
 # Two layers of the small model's widths: the libraries, threads and buffers that a first long prompt leaves
 # behind, and on a GPU the CUDA context, are then there before anything is measured.
 WARM_UP_MODEL = {
@@ -22,6 +24,7 @@ def device_here() -> str:
 
 def warm_up() -> None:
     """Load everything that is not the model (libraries, threads, CUDA context) by running a small one."""
+    quiet_torchao()
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -17,6 +17,7 @@ from workshop_utils.models.catalogue import load_catalogue
 from workshop_utils.models.config import Config, read_json_object
 from workshop_utils.models.find import config_file, find_architecture, unknown_model
 from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.reading import read_architecture
 
 
@@ -54,6 +55,7 @@ def build_skeleton(
     model: str, *, dtype: str = "bfloat16", attention: str = "sdpa", layers: int | None = None
 ) -> Any:
     """Return the model on the meta device: every module and shape, no storage."""
+    quiet_torchao()
     import torch
     import transformers
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.config import SHAPE, Config
+from workshop_utils.models.quiet import quiet_torchao
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ def read_with_transformers(config: Config, families: Sequence[str]) -> Architect
     model_type = config.text("model_type") or ""
     known = ", ".join(families)
     try:
+        quiet_torchao()
         import torch
         import transformers
     except ImportError as error:

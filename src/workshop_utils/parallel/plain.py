@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop_utils.measure.shape_twin import build_skeleton, materialise
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.parallel.generate import Generation, wait
 from workshop_utils.parallel.spec import DecoderSpec
 from workshop_utils.parallel.weights import TwinWeights, Weights, canonical
@@ -14,6 +15,7 @@ from workshop_utils.parallel.weights import TwinWeights, Weights, canonical
 def load_model(model: str, *, twin: bool, device: str, dtype: Any) -> Any:
     """Return any transformers model: of a checkpoint's folder, or a shape twin with its own random values."""
     if not twin:
+        quiet_torchao()
         from transformers import AutoModelForCausalLM
 
         return AutoModelForCausalLM.from_pretrained(Path(model), dtype=dtype).to(device).eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.parallel.big_model.checkpoint import Checkpoint, read_checkpoint
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key
 from workshop_utils.parallel.big_model.offload_folder import (
@@ -46,6 +47,7 @@ def load_checkpoint(
 
 def empty_model(folder: Path, dtype: str) -> Any:
     """Return the model of a folder's config without weights, tied tensors being one."""
+    quiet_torchao()
     import torch
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
