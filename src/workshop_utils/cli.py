@@ -24,6 +24,7 @@ COMMANDS = {
         "workshop_utils.memory.read_log_command",
         "explain a log of vLLM or a message out of memory",
     ),
+    "plan": ("workshop_utils.cluster.plan_command", "which GPUs of a cluster, how many, and split how"),
     "bench": ("workshop_utils.parallel.bench_command", "measure this machine beside the predictions"),
     "plot": ("workshop_utils.figures.plot_command", "draw runs of `workshop bench` beside their limits"),
     "run": ("workshop_utils.parallel.run_command", "run a script on several ranks, with torchrun"),
@@ -31,6 +32,7 @@ COMMANDS = {
     "doctor": ("workshop_utils.lessons.doctor_command", "check this machine: torch, GPUs, caches, panel"),
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
     "gpus": ("workshop_utils.cluster.gpus_command", "which GPUs of the cluster are free now (Slurm)"),
+    "nodes": ("workshop_utils.cluster.nodes_command", "show a job's other nodes in the panel (Slurm)"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
 }
 EXIT_BAD_INPUT = 2

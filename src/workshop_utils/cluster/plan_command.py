@@ -1,0 +1,167 @@
+"""``workshop plan MODEL``: on which GPUs of a site, how many, split how, for how long, and why."""
+
+import argparse
+import json
+import textwrap
+
+from workshop_utils.cluster.gpus_command import print_table
+from workshop_utils.cluster.plan_options import add_plan_options, planning_of
+from workshop_utils.cluster.site import Site
+from workshop_utils.planner.plan import Plan, Planning, Refusal
+from workshop_utils.units import format_gib
+
+EPILOG = """examples:
+  workshop plan gemma-3-27b --tokens 32768 --site uva
+  workshop plan gemma-3-27b --tokens 32768 --prompts 200 --deadline 24 --site uva
+  workshop plan llama-3.1-70b --tokens 8192 --prompts 1000 --engine vllm --site uva --gpu A100-80GB
+  workshop plan llama-3.1-8b --site ./site.toml --json
+
+Plans come best first: in time, on few GPUs, on free ones, on a type that few wait for, in 16 bits, on the
+smallest that does. `workshop request` turns one into a job. --json prints
+  {"model", "tokens", "new_tokens", "prompts", "considered", "site",
+   "plans": [{"gpu", "nodes", "gpus_per_node", "layout": {"dp", "pp", "tp", "ep"}, "dtype", "engine",
+     "runner", "batch", "per_gpu_bytes", "usable_bytes", "expected_tokens_per_s", "range", "certainty",
+     "ttft_s", "tpot_ms", "hours", "gpu_hours", "in_time", "starts_now", "communication", "why", "estimate",
+     "sbatch"}],
+   "refused": [{"gpu", "layout", "dtype", "reason", "nearest"}]}
+expected_tokens_per_s are tokens of answers over the whole job, from the roofline and what runners were
+measured to reach of it on H100 and H200 (certainty measured) or are assumed to on others."""
+SHOWN = 10
+WIDTH = 110
+HEADERS = (
+    "", "GPUs", "split", "precision", "batch", "fullest GPU", "tokens/s", "time", "GPU-hours", "free",
+)  # fmt: skip
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``workshop plan``."""
+    parser.epilog = EPILOG
+    add_plan_options(parser)
+    parser.add_argument(
+        "--all", action="store_true", help=f"all plans, not the first {SHOWN}, and all refusals"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plans; exit code 1 where nothing works. WorkshopError for bad input."""
+    site, planning = planning_of(arguments)
+    if arguments.json:
+        print(json.dumps({"site": site.name, **planning.as_json()}, indent=2))
+        return 0 if planning.plans else 1
+    print(wrapped(f"{heading(planning)}, at {site.title}:"), end="\n\n")
+    if not planning.plans:
+        print(wrapped(f"Nothing works.{closest_words(planning)}"))
+    shown = planning.plans if arguments.all else planning.plans[:SHOWN]
+    if shown:
+        print_plans(shown)
+        print()
+        for number, plan in enumerate(shown[: None if arguments.all else 3], 1):
+            print(wrapped(f"{number}. {plan.why}", subsequent_indent="   "))
+    refused = planning.refused if arguments.all else first_of_each(planning)
+    if refused:
+        print("\nWhat does not work, and the nearest that does:")
+        for refusal in refused:
+            print(wrapped(refusal_words(refusal), initial_indent="  ", subsequent_indent="    "))
+    if last := closing(site, planning, len(shown), len(refused)):
+        print(f"\n{wrapped(last)}")
+    return 0 if planning.plans else 1
+
+
+def wrapped(text: str, **indents: str) -> str:
+    """Return text in lines that a terminal shows whole."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False, **indents)  # type: ignore[arg-type]
+
+
+def closest_words(planning: Planning) -> str:
+    """Return by how much the closest layout misses, and what would do."""
+    closest = planning.closest
+    if closest is None or closest.lacking_bytes is None:
+        return ""
+    wanted = planning.wanted
+    lacking = format_gib(closest.lacking_bytes)
+    where = f"{closest.offer.name}, {closest.layout.words()}, {closest.dtype}"
+    usable = closest.offer.gpu.usable_bytes
+    needed = -(-(usable + closest.lacking_bytes) * closest.layout.replica_gpus // usable)
+    return (
+        f" Closest is {where}, which lacks {lacking} on its fullest GPU: some {needed} such GPUs together "
+        f"would hold {wanted.architecture.name}; or {closest.nearest}."
+    )
+
+
+def heading(planning: Planning) -> str:
+    """Return what was asked."""
+    wanted = planning.wanted
+    prompts = "1 prompt" if wanted.prompts == 1 else f"{wanted.prompts:,} prompts"
+    within = f", within {wanted.deadline_hours:g} h" if wanted.deadline_hours else ""
+    return (
+        f"{wanted.architecture.name}, {prompts} of {wanted.tokens:,} tokens of which {wanted.new_tokens:,} "
+        f"are the answer{within}, on {wanted.engine}"
+    )
+
+
+def print_plans(plans: tuple[Plan, ...]) -> None:
+    """Print a line for each plan."""
+    rows = [
+        (
+            number, f"{plan.gpus} × {plan.offer.name}", plan.layout.words(), plan.dtype, plan.batch,
+            f"{format_gib(plan.estimate.fullest.process_bytes)} of {format_gib(plan.offer.gpu.usable_bytes)}",
+            f"{plan.tokens_per_s:.0f} ({plan.low:.0f} to {plan.high:.0f})", hours(plan.seconds),
+            f"{plan.gpu_hours:.2f}", free_words(plan),
+        )
+        for number, plan in enumerate(plans, 1)
+    ]  # fmt: skip
+    headers = (
+        "",
+        "GPUs",
+        "split",
+        "precision",
+        "batch",
+        "fullest GPU",
+        "tokens/s",
+        "time",
+        "GPU-hours",
+        "free",
+    )
+    print_table(headers, rows)
+
+
+def free_words(plan: Plan) -> str:
+    return {True: "now", False: "not now", None: "?"}[plan.starts_now]
+
+
+def hours(seconds: float) -> str:
+    """Return a duration that is easy to compare: seconds, minutes, then hours."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def first_of_each(planning: Planning) -> list[Refusal]:
+    """Return the first refusal of each type of GPU that has no plan on a single one of them in 16 bits."""
+    seen: dict[str, Refusal] = {}
+    whole = {plan.offer.name for plan in planning.plans if plan.gpus == 1 and "float16" in plan.dtype}
+    for refusal in planning.refused:
+        if refusal.offer.name not in whole:
+            seen.setdefault(refusal.offer.name, refusal)
+    return list(seen.values())
+
+
+def refusal_words(refusal: Refusal) -> str:
+    """Return a refusal as one sentence."""
+    what = f"{refusal.offer.name}, {refusal.layout.words()}, {refusal.dtype}"
+    return f"{what}: {refusal.reason}; instead {refusal.nearest}."
+
+
+def closing(site: Site, planning: Planning, plans: int, refused: int) -> str:
+    """Return what was left out, and the next step."""
+    parts = []
+    hidden = (len(planning.plans) - plans, len(planning.refused) - refused)
+    if any(hidden):
+        parts.append(f"{hidden[0]} more plans and {hidden[1]} more refusals with --all.")
+    if planning.plans:
+        words = f"workshop request {planning.wanted.architecture.name} … --site {site.name} --plan 1"
+        parts.append(f"`{words}` writes the job of the first.")
+    return " ".join(parts)

@@ -1,0 +1,43 @@
+"""What a centre offers, as plain data that the planner chooses from; ``cluster/offers.py`` makes it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workshop_utils.hardware.catalogue import Gpu
+
+Link = Literal["nvlink", "pcie"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One type of GPU that a job may ask for, and how much of it.
+
+    ``per_node`` GPUs stand in each of ``nodes`` nodes; one job may have ``most_gpus`` on ``most_nodes`` for
+    ``most_hours``. ``network_gb_per_s`` is between nodes for each GPU and direction, None where unknown.
+    ``free`` are the usable GPUs now on the fullest node and in all, None where nobody asked Slurm.
+    """
+
+    name: str
+    gpu: Gpu
+    per_node: int
+    nodes: int
+    most_gpus: int
+    most_nodes: int
+    most_hours: float
+    link: Link = "pcie"
+    network_gb_per_s: float | None = None
+    whole_nodes: bool = False
+    scarce: bool = False
+    free_on_one_node: int | None = None
+    free: int | None = None
+
+    @property
+    def gb_per_s(self) -> float:
+        """One direction between two GPUs of a node, in GB/s."""
+        if self.link == "nvlink" and self.gpu.nvlink_gb_per_s:
+            return self.gpu.nvlink_gb_per_s / 2
+        return PCIE_GB_PER_S[self.gpu.pcie]
+
+
+# One direction of sixteen lanes, in decimal GB/s: 8, 16 and 32 GT/s less the line code 128b/130b (PCI-SIG).
+PCIE_GB_PER_S = {"Gen3 x16": 15.75, "Gen4 x16": 31.5, "Gen5 x16": 63.0}

@@ -1,0 +1,93 @@
+"""Why a plan stands where it stands, and what to do where nothing on an offer works: one sentence each."""
+
+from collections.abc import Iterator, Sequence
+
+from workshop_utils.planner.plan import Plan, Refusal
+from workshop_utils.units import format_gib
+
+SIXTEEN_BITS = ("bfloat16", "float16", "float32")
+
+
+def explained(plans: Sequence[Plan], refused: list[Refusal]) -> Iterator[Plan]:
+    """Yield the plans with their sentence; refusals without a way out get the best plan as theirs."""
+    from dataclasses import replace
+
+    smallest = smallest_whole(plans)
+    for plan in plans:
+        yield replace(plan, why=why(plan, smallest))
+    best = plans[0] if plans else None
+    for number, refusal in enumerate(refused):
+        if not refusal.nearest:
+            refused[number] = replace(refusal, nearest=elsewhere(refusal, plans, best))
+
+
+def smallest_whole(plans: Sequence[Plan]) -> int | None:
+    """Return the usable bytes of the smallest GPU that holds the model in 16 bits alone."""
+    sizes = [plan.offer.gpu.usable_bytes for plan in plans if plan.gpus == 1 and plan.dtype in SIXTEEN_BITS]
+    return min(sizes, default=None)
+
+
+def elsewhere(refusal: Refusal, plans: Sequence[Plan], best: Plan | None) -> str:
+    """Return what works instead: this type of GPU in fewer bits, else the best plan of all."""
+    for plan in plans:
+        if plan.offer == refusal.offer:
+            return f"{plan.dtype} on {counted(plan)}"
+    if best:
+        return f"{counted(best)} in {best.dtype}"
+    return "fewer tokens, a smaller batch, fewer bits or a smaller model"
+
+
+def counted(plan: Plan) -> str:
+    """Return such as ``2 × A40 (TP 2)``."""
+    if plan.gpus == 1:
+        return f"one {plan.offer.name}"
+    return f"{plan.gpus} × {plan.offer.name} ({plan.layout.words()})"
+
+
+def why(plan: Plan, smallest: int | None) -> str:
+    """Return one sentence: why so many of this type, in this precision."""
+    needed = format_gib(plan.estimate.fullest.process_bytes)
+    usable = format_gib(plan.offer.gpu.usable_bytes)
+    name = plan.offer.name
+    if plan.gpus == 1:
+        alone = "is the smallest GPU here that holds" if plan.offer.gpu.usable_bytes == smallest else "holds"
+        said = f"One {name} {alone} it whole in {plan.dtype} ({needed} of {usable}), so nothing is sent"
+    elif plan.layout.replica_gpus == 1:
+        said = f"It fits one {name} ({needed} of {usable}); {plan.layout.data} copies share the prompts"
+    else:
+        said = f"{split_words(plan)} ({needed} of {usable} on the fullest)"
+        if plan.layout.data > 1:
+            said += f", and {plan.layout.data} such copies share the prompts"
+    return f"{said}{beside(plan)}."
+
+
+def split_words(plan: Plan) -> str:
+    """Return how a replica is split, and over what."""
+    name, layout = plan.offer.name, plan.layout
+    link = "NVLink" if plan.offer.link == "nvlink" else "PCIe, which is slow for that"
+    if layout.pipeline == 1:
+        return f"{layout.tensor} {name} share every layer over {link}"
+    if layout.tensor == 1:
+        return f"{layout.pipeline} {name} take a part of the layers each, which sends little"
+    return (
+        f"{layout.pipeline} stages take a part of the layers each, and {layout.tensor} {name} share each "
+        f"stage over {link}"
+    )
+
+
+def beside(plan: Plan) -> str:
+    """Return what else a reader should weigh."""
+    parts = []
+    if plan.dtype not in SIXTEEN_BITS:
+        parts.append("fewer bits: compare the answers first")
+    if plan.starts_now:
+        parts.append("free now")
+    elif plan.starts_now is False:
+        parts.append("not free now")
+    if plan.offer.scarce:
+        parts.append("a type that many wait for")
+    if not plan.in_time:
+        deadline = plan.wanted.deadline_hours
+        limit = f"the {deadline:g} h you have" if deadline else f"the partition's {plan.offer.most_hours:g} h"
+        parts.append(f"may take longer than {limit}")
+    return "".join(f"; {part}" for part in parts)
