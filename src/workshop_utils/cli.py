@@ -33,6 +33,7 @@ COMMANDS = {
     "model": ("workshop_utils.models.model_command", "prepare the small real model that the notebooks use"),
     "gpus": ("workshop_utils.cluster.gpus_command", "which GPUs of the cluster are free now (Slurm)"),
     "nodes": ("workshop_utils.cluster.nodes_command", "show a job's other nodes in the panel (Slurm)"),
+    "site": ("workshop_utils.cluster.site_command", "what a computing centre has; the draft of a new file"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
 }
 EXIT_BAD_INPUT = 2

@@ -1,0 +1,165 @@
+"""``workshop site``: the site files: what they say, whether they hold, and the draft of a new one."""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from workshop_utils.cluster.gpus_command import print_table
+from workshop_utils.cluster.nodes import Node, ask_nodes
+from workshop_utils.cluster.offers import matches
+from workshop_utils.cluster.partitions import ask_partitions
+from workshop_utils.cluster.site import FOLDER, Site, find_site, site_names
+from workshop_utils.cluster.site_draft import draft
+from workshop_utils.errors import WorkshopError
+from workshop_utils.units import format_gib
+
+EPILOG = """examples:
+  workshop site show uva
+  workshop site new --name mycentre --title "My Centre" --out mycentre.toml
+  workshop site check mycentre.toml
+  workshop site fields
+
+A site file says what a computing centre has: GPUs, partitions, limits, the words of its Open OnDemand form.
+`new` asks Slurm and writes a draft; `check` reads a file and, on the cluster, compares it with Slurm."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``workshop site``."""
+    parser.epilog = EPILOG
+    subparsers = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = subparsers.add_parser("show", help="what a site file says")
+    show.add_argument("site", nargs="?", help=f"{', '.join(site_names())} or a site.toml")
+    check = subparsers.add_parser("check", help="whether a file holds, and fits the cluster here")
+    check.add_argument("site", nargs="?", help=f"{', '.join(site_names())} or a site.toml")
+    new = subparsers.add_parser("new", help="ask Slurm and write the draft of a site file")
+    new.add_argument("--name", default="mysite", help="short name (default mysite)")
+    new.add_argument("--title", default="My Computing Centre", help="the centre's name")
+    new.add_argument("--out", metavar="FILE", help="where to write it; default: print it")
+    subparsers.add_parser("fields", help="every field of a site file, explained")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the action; WorkshopError for a wrong file or no Slurm."""
+    if arguments.action == "fields":
+        print_fields()
+    elif arguments.action == "new":
+        write_draft(arguments.name, arguments.title, arguments.out)
+    elif arguments.action == "show":
+        show_site(find_site(arguments.site))
+    else:
+        return check_site(find_site(arguments.site))
+    return 0
+
+
+def show_site(site: Site) -> None:
+    """Print the GPUs, limits and links of a site."""
+    print(f"{site.title}\n")
+    rows = [
+        (
+            each.name, f"{each.nodes} × {each.per_node}", format_gib(each.gpu.usable_bytes), each.link,
+            each.partition.name, f"gpu:{each.type}", each.constraint or "",
+            each.open_ondemand or "batch only",
+        )
+        for each in site.gpus
+    ]  # fmt: skip
+    headers = ("GPU", "nodes × GPUs", "usable", "link", "partition", "gres", "constraint", "Open OnDemand")
+    print_table(headers, rows)
+    print()
+    for partition in site.partitions:
+        limits = [f"{partition.most_hours:g} h"]
+        limits += [f"{partition.most_nodes} nodes"] if partition.most_nodes else []
+        limits += [f"{partition.most_gpus} GPUs"] if partition.most_gpus else []
+        print(f"{partition.name}: at most {', '.join(limits)}. {partition.note or ''}".rstrip())
+    for note in site.notes:
+        print(f"- {note}")
+    for title, url in site.links:
+        print(f"{title}: {url}")
+
+
+def check_site(site: Site) -> int:
+    """Print what was found; exit code 1 where the file and this cluster's Slurm differ."""
+    print(
+        f"{site.path.name}: {len(site.gpus)} types of GPU in {len(site.partitions)} partitions: well formed."
+    )
+    if shutil.which("sinfo") is None:
+        print("There is no Slurm here, so it was not compared with the cluster.")
+        return 0
+    try:
+        nodes = ask_nodes().nodes
+    except WorkshopError as error:
+        print(f"Not compared with the cluster: {error}")
+        return 0
+    differences = list(compare(site, nodes))
+    for line in differences:
+        print(f"- {line}")
+    print("It differs from what Slurm says." if differences else "Slurm has the same.")
+    return 1 if differences else 0
+
+
+def compare(site: Site, nodes: tuple[Node, ...]) -> list[str]:
+    """Return where a site file and the nodes of a cluster differ, a sentence each."""
+    found = []
+    for group in site.gpus:
+        having = [node for node in nodes if matches(node, group)]
+        if not having:
+            found.append(
+                f"{group.name}: no node of partition {group.partition.name} has gpu:{group.type}"
+                + (f" and the feature {group.constraint}." if group.constraint else ".")
+            )
+            continue
+        if len(having) != group.nodes:
+            found.append(f"{group.name}: the file says {group.nodes} nodes, Slurm has {len(having)}.")
+        counts = sorted({node.gpus[group.type] for node in having})
+        if counts != [group.per_node]:
+            said = " or ".join(map(str, counts))
+            found.append(f"{group.name}: the file says {group.per_node} GPUs a node, Slurm has {said}.")
+        cores = min(node.cores for node in having)
+        if group.cores is not None and group.cores > cores:
+            found.append(f"{group.name}: the file says {group.cores} cores a node, Slurm has {cores}.")
+    known = set(site.types)
+    for unknown in dict.fromkeys(gpu for node in nodes for gpu in node.gpus if gpu not in known):
+        found.append(f"Slurm has GPUs of type {unknown}, which the file does not.")
+    return found
+
+
+def write_draft(name: str, title: str, out: str | None) -> None:
+    """Write the draft, never over a file that is there."""
+    found = ask_nodes()
+    if not any(node.gpus for node in found.nodes):
+        raise WorkshopError("no node of this cluster has a GPU that Slurm knows; there is nothing to draft.")
+    text = draft(name, title, found.nodes, ask_partitions())
+    if found.unread:
+        print(f"{len(found.unread)} lines of sinfo could not be read: {found.unread[0]}", file=sys.stderr)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        with Path(out).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise WorkshopError(f"{out} is there already; give another --out, or move it away.") from None
+    print(f"Wrote {out}. Complete what is marked CHECK, then run `workshop site check {out}`.")
+
+
+def print_fields() -> None:
+    """Print every field of the schema with its kind and meaning."""
+    schema = json.loads((FOLDER / "site.schema.json").read_text(encoding="utf-8"))
+    for line in field_lines(schema, ""):
+        print(line)
+
+
+def field_lines(schema: dict[str, Any], prefix: str) -> list[str]:
+    """Return a line for each field below ``prefix``."""
+    lines = []
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        kind = field.get("type") or " or ".join(map(repr, field.get("enum", [field.get("const")])))
+        must = ", needed" if name in required else ""
+        meaning = f": {field['description']}" if "description" in field else ""
+        lines.append(f"{prefix}{name} ({kind}{must}){meaning}")
+        lines += field_lines(field, f"{prefix}{name}.")
+        lines += field_lines(field.get("items", {}), f"{prefix}{name}[].")
+    return lines

@@ -1,0 +1,135 @@
+"""The draft of a site file, from what Slurm says of its nodes and partitions; a person completes it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workshop_utils.cluster.nodes import Node
+from workshop_utils.cluster.partitions import PartitionLimits
+from workshop_utils.hardware.catalogue import Gpu, load_gpus, plain
+from workshop_utils.units import GB
+
+CHOOSE = "CHOOSE"
+HEADER = """\
+# {title}: a draft from what Slurm said. What it cannot know is marked CHECK; `workshop site check {file}`
+# tells what is still wrong. Every field is explained by `workshop site fields`.
+schema = 1
+name = {name}
+title = {title_text}
+# CHECK: the newest PyTorch build that the driver runs and that has code for the oldest GPU here.
+# torch_build = "cu130"
+
+[slurm]
+# CHECK: whether jobs must name an account, and the limits of one job (QOS), which Slurm's text does not tell.
+account_required = false
+default_partition = {default}
+# most_gpus = 8
+# most_nodes = 4
+cores_per_gpu = {cores_per_gpu}
+"""
+FOOTER = """
+# CHECK: the labels of your Open OnDemand form, word for word; leave this out if there is none.
+# [open_ondemand]
+# url = "https://ondemand.example.org"
+# partition = "Partition"
+# hours = "Number of hours"
+# gpu_type = "GPU type"
+# gpus = "Number of GPUs"
+# most_gpus = 4
+
+[caches]
+# CHECK: a folder of the reader's own off the home quota.
+scratch = "/scratch/$USER"
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that a job cannot tell apart: the same GPUs, cores, memory and partition."""
+
+    type: str
+    partition: str
+    per_node: int
+    cores: int
+    memory_bytes: int
+    feature: str | None
+
+
+def draft(name: str, title: str, nodes: Sequence[Node], partitions: Sequence[PartitionLimits]) -> str:
+    """Return the text of a site file for the nodes with GPUs."""
+    groups = grouped(nodes)
+    used = {group.partition for group in groups}
+    fewest = min((group.cores // group.per_node for group in groups), default=4)
+    parts = [
+        HEADER.format(
+            title=title, file=f"{name}.toml", name=json.dumps(name), title_text=json.dumps(title),
+            default=str(any(each.default for each in partitions)).lower(), cores_per_gpu=max(1, fewest),
+        )
+    ]  # fmt: skip
+    parts += [partition_text(each) for each in partitions if each.name in used]
+    names: Counter[str] = Counter()
+    for group, count in groups.items():
+        parts.append(group_text(group, count, names))
+    return "".join(parts) + FOOTER
+
+
+def grouped(nodes: Sequence[Node]) -> Counter[Group]:
+    """Return how many nodes there are of each kind, largest memory and newest names first as they come."""
+    found: Counter[Group] = Counter()
+    for node in nodes:
+        for gpu, count in node.gpus.items():
+            # The feature that says more than the type: a100_80gb beside a100.
+            feature = next(
+                (name for name in node.features if plain(gpu) in plain(name) and name != gpu), None
+            )
+            for partition in node.partitions:
+                found[Group(gpu, partition, count, node.cores, node.memory_bytes, feature)] += 1
+    return found
+
+
+def partition_text(partition: PartitionLimits) -> str:
+    """Return a partition's table."""
+    lines = ["", "[[partitions]]", f"name = {json.dumps(partition.name)}"]
+    lines.append(f"most_hours = {partition.most_hours:g}")
+    if partition.most_nodes:
+        lines.append(f"most_nodes = {partition.most_nodes}")
+    return "\n".join(lines) + "\n"
+
+
+def group_text(group: Group, count: int, names: Counter[str]) -> str:
+    """Return the table of one kind of node; a second one of the same GPU gets a number."""
+    gpu = guess(group)
+    base = gpu.name if gpu else group.type
+    names[base] += 1
+    name = base if names[base] == 1 else f"{base} {names[base]}"
+    lines = ["", "[[gpus]]", f"name = {json.dumps(name)}"]
+    if gpu is None:
+        choices = ", ".join(each.name for each in load_gpus())
+        lines.append(f"# CHECK: Slurm calls it {group.type}; which of these is it? {choices}")
+    lines.append(f"gpu = {json.dumps(gpu.name if gpu else CHOOSE)}")
+    lines.append(f"type = {json.dumps(group.type)}")
+    if group.feature:
+        lines.append(f"constraint = {json.dumps(group.feature)}")
+    lines += [
+        f"partition = {json.dumps(group.partition)}",
+        f"nodes = {count}",
+        f"per_node = {group.per_node}",
+        f"cores = {group.cores}",
+        f"memory_gb = {group.memory_bytes / GB:.0f}",
+        "# CHECK: nvlink or pcie between the GPUs of a node (`nvidia-smi topo -m` shows it).",
+        'link = "pcie"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def guess(group: Group) -> Gpu | None:
+    """Return the catalogue's type that Slurm's name means, None where it could be several or none."""
+    wanted = plain(group.type)
+    gpus = load_gpus()
+    exact = [gpu for gpu in gpus if plain(gpu.name) == wanted]
+    alike = exact or [gpu for gpu in gpus if plain(gpu.name).startswith(wanted)]
+    if len(alike) > 1 and group.feature:
+        size = [gpu for gpu in alike if f"{gpu.marketed_gb}gb" in group.feature.casefold()]
+        alike = size or alike
+    return alike[0] if len(alike) == 1 else None

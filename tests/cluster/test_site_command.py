@@ -1,0 +1,119 @@
+"""``workshop site``: show, fields, check against a real Slurm, and the draft of a new file."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.running import missing, running_cluster
+from workshop_utils.cli import main
+from workshop_utils.cluster.nodes import read_nodes
+from workshop_utils.cluster.partitions import YEAR_HOURS, read_hours, read_partitions
+from workshop_utils.cluster.site import read_site
+from workshop_utils.cluster.site_draft import draft
+
+SINFO = Path(__file__).with_name("sinfo")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if reason := missing():
+        pytest.skip(reason)
+    with running_cluster(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+def workshop(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workshop_utils", "site", *words], env=environment, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_show_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["site", "show", "uva"]) == 0
+    text = capsys.readouterr().out
+    assert "A100-80GB" in text and "a100_80gb" in text and "batch only" in text
+    assert "interactive: at most 12 h, 2 nodes, 2 GPUs." in text
+    assert main(["site", "fields"]) == 0
+    text = capsys.readouterr().out
+    assert "gpus[].type (string, needed): Slurm's name, as in --gres=gpu:TYPE:1" in text
+    assert "slurm.most_gpus (integer): GPUs of one job" in text
+
+
+def test_a_draft_of_a_real_cluster_is_a_site_file_that_fits_it(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    done = workshop(cluster, "new", "--name", "mine", "--title", 'The "Centre"', "--out", str(path))
+    assert done.returncode == 0, done.stderr
+    site = read_site(path)
+    assert site.title == 'The "Centre"'
+    counts = {each.name: (each.type, each.nodes, each.per_node, each.constraint) for each in site.gpus}
+    assert counts["A100-80GB"] == ("a100", 5, 8, "a100_80gb")
+    assert counts["A100-40GB"] == ("a100", 1, 8, "a100_40gb")
+    assert counts["H200"][:3] == ("h200", 1, 8)
+    assert {each.name: each.most_hours for each in site.partitions} == {"gpu": 72, "interactive": 12}
+    done = workshop(cluster, "check", str(path))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Slurm has the same.")
+    again = workshop(cluster, "new", "--out", str(path))
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+
+def test_check_tells_where_file_and_cluster_differ(cluster: dict[str, str]) -> None:
+    done = workshop(cluster, "check", "uva")
+    assert done.returncode == 1
+    assert "L40S: no node of partition gpu has gpu:l40s." in done.stdout
+    assert "A100-80GB: the file says 18 nodes, Slurm has 5." in done.stdout
+    assert done.stdout.splitlines()[-1] == "It differs from what Slurm says."
+
+
+@pytest.mark.parametrize("release", ["20.11", "22.05", "24.11", "26.05"])
+def test_a_draft_from_the_text_of_four_releases(release: str, tmp_path: Path) -> None:
+    nodes = read_nodes((SINFO / f"slurm-{release}.txt").read_text()).nodes
+    partitions = read_partitions(
+        "PartitionName=gpu Default=NO MaxNodes=4 MaxTime=3-00:00:00 Nodes=a\n"
+        "PartitionName=interactive Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED\nnothing here\n"
+    )
+    path = tmp_path / "site.toml"
+    path.write_text(draft("four", "Four", nodes, partitions), encoding="utf-8")
+    site = read_site(path)
+    assert site.default_partition
+    assert {each.name for each in site.gpus} >= {"A100-80GB", "A100-40GB", "A40"}
+    assert {each.name: each.most_hours for each in site.partitions} == {
+        "gpu": 72, "interactive": YEAR_HOURS,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("3-00:00:00", 72), ("1-12", 36), ("1-12:30", 36.5), ("12:00:00", 12), ("90", 1.5), ("30:00", 0.5),
+        ("UNLIMITED", YEAR_HOURS), ("some day", YEAR_HOURS),
+    ],
+)  # fmt: skip
+def test_slurms_forms_of_time(text: str, hours: float) -> None:
+    assert read_hours(text) == pytest.approx(hours)
+
+
+def test_an_unknown_gpu_is_marked_and_the_check_says_so(tmp_path: Path) -> None:
+    nodes = read_nodes((SINFO / "slurm-22.05.txt").read_text().replace("a40", "x99")).nodes
+    partitions = read_partitions("PartitionName=gpu MaxTime=1-0\nPartitionName=interactive MaxTime=1-0\n")
+    text = draft("new", "New", nodes, partitions)
+    assert "# CHECK: Slurm calls it x99; which of these is it? B200" in text
+    path = tmp_path / "new.toml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["site", "check", str(path)]) == 2
+
+
+def test_without_slurm_new_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert main(["site", "new"]) == 2
+    assert "there is no sinfo here" in capsys.readouterr().err
+    assert main(["site", "check", "example"]) == 0
+    assert "There is no Slurm here" in capsys.readouterr().out
