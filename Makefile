@@ -60,11 +60,11 @@ proxies:
 	@{ command -v apache2 && command -v nginx; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
 	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends apache2-bin nginx-light; } || true
 
-# A real Slurm; nothing of it is started but by a test, in a scratch folder.
+# A real Slurm with its accounting; nothing of it is started but by a test, in a scratch folder.
 .PHONY: slurm
 slurm:
-	@{ command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
-	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge; } || true
+	@{ command -v slurmctld && command -v slurmd && command -v munged && command -v slurmdbd && command -v mariadbd; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server; } || true
 
 .PHONY: test-lint
 test-lint: ## ruff (lint and format) and mypy

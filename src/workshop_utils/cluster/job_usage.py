@@ -1,0 +1,183 @@
+"""What a job asked for and what it used, from the text of ``sacct``, ``sstat`` and a centre's ``seff``."""
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from workshop_utils.cluster.slurm import ask
+from workshop_utils.errors import WorkshopError
+
+COLUMNS = (
+    "JobIDRaw", "JobName", "Partition", "State", "ExitCode", "ElapsedRaw", "TimelimitRaw", "AllocCPUS",
+    "TotalCPU", "ReqMem", "MaxRSS", "AllocTRES", "NNodes",
+)  # fmt: skip
+SSTAT_COLUMNS = ("JobID", "MaxRSS", "AveCPU", "NTasks")
+JOB = re.compile(r"\d{1,12}(_\d{1,9})?")
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+RUNNING = ("RUNNING", "SUSPENDED", "COMPLETING")
+
+
+@dataclass(frozen=True)
+class JobUsage:
+    """One job. Memory is CPU memory in bytes: ``memory_bytes`` of all nodes, ``most_rss_bytes`` of one step.
+
+    ``cpu_s`` are seconds of all cores together. None where Slurm does not say.
+    """
+
+    job: str
+    name: str
+    partition: str
+    state: str
+    exit_code: str
+    elapsed_s: int
+    limit_s: int | None
+    nodes: int
+    cores: int
+    cpu_s: float
+    memory_bytes: int | None
+    most_rss_bytes: int | None
+    gpus: Mapping[str, int]
+    seff: str | None = None
+
+    @property
+    def cpu_share(self) -> float | None:
+        """CPU time used / cores × elapsed time."""
+        return self.cpu_s / (self.cores * self.elapsed_s) if self.cores and self.elapsed_s else None
+
+    @property
+    def memory_share(self) -> float | None:
+        if not self.memory_bytes or self.most_rss_bytes is None:
+            return None
+        return self.most_rss_bytes / self.memory_bytes
+
+    @property
+    def gpu_count(self) -> int:
+        return sum(self.gpus.values())
+
+
+def job_usage(job: str) -> JobUsage:
+    """Return what Slurm knows of a job, running or ended. Raises WorkshopError where it knows nothing."""
+    if not JOB.fullmatch(job):
+        raise WorkshopError(
+            f"job {job!r} is no job number, such as 1234567; `squeue --me` and `sacct` list yours."
+        )
+    columns = ",".join(COLUMNS)
+    found = read_sacct(ask("sacct", ["--parsable2", "--noheader", f"--jobs={job}", f"--format={columns}"]))
+    if found is None:
+        raise WorkshopError(f"Slurm's accounting knows no job {job}; `sacct` lists yours of today.")
+    if found.state in RUNNING:
+        found = with_sstat(found, job)
+    return replace(found, seff=seff_of(job))
+
+
+def read_sacct(text: str) -> JobUsage | None:
+    """Return the first job in ``text``, its steps' memory and CPU time included; None where there is none."""
+    job: JobUsage | None = None
+    for line in text.splitlines():
+        cells = line.split("|")
+        if len(cells) != len(COLUMNS):
+            continue
+        row = dict(zip(COLUMNS, cells, strict=True))
+        number = row["JobIDRaw"]
+        rss = size_bytes(row["MaxRSS"])
+        if "." not in number and job is None:
+            job = read_job(row)
+        elif job is not None and number.startswith(f"{job.job}."):
+            known = [size for size in (job.most_rss_bytes, rss) if size is not None]
+            job = replace(job, most_rss_bytes=max(known, default=None))
+    return job
+
+
+def read_job(row: Mapping[str, str]) -> JobUsage:
+    """Return a job's own line."""
+    nodes, cores = whole(row["NNodes"]) or 1, whole(row["AllocCPUS"]) or 0
+    minutes = whole(row["TimelimitRaw"])
+    return JobUsage(
+        job=row["JobIDRaw"],
+        name=row["JobName"],
+        partition=row["Partition"],
+        state=row["State"].split()[0] if row["State"] else "",
+        exit_code=row["ExitCode"],
+        elapsed_s=whole(row["ElapsedRaw"]) or 0,
+        limit_s=None if minutes is None else minutes * 60,
+        nodes=nodes,
+        cores=cores,
+        cpu_s=seconds(row["TotalCPU"]),
+        memory_bytes=memory_bytes(row, nodes, cores),
+        most_rss_bytes=size_bytes(row["MaxRSS"]),
+        gpus=gpus_of(row["AllocTRES"]),
+    )
+
+
+def memory_bytes(row: Mapping[str, str], nodes: int, cores: int) -> int | None:
+    """Return the memory of all nodes: from AllocTRES, else ReqMem with n or c, per node or core (20.11)."""
+    if match := re.search(r"(?:^|,)mem=([\d.]+[KMGTP]?)", row["AllocTRES"]):
+        return size_bytes(match[1])
+    asked = row["ReqMem"]
+    times = {"n": nodes, "c": cores}.get(asked[-1:], 1)
+    size = size_bytes(asked.rstrip("nc"))
+    return None if size is None else size * times
+
+
+def gpus_of(tres: str) -> dict[str, int]:
+    """Return GPUs by type; one without a type is called ``gpu``."""
+    typed = {name: int(count) for name, count in re.findall(r"gres/gpu:([^=,]+)=(\d+)", tres)}
+    if typed:
+        return typed
+    match = re.search(r"gres/gpu=(\d+)", tres)
+    return {"gpu": int(match[1])} if match else {}
+
+
+def with_sstat(usage: JobUsage, job: str) -> JobUsage:
+    """Return a running job with what its steps use now; sacct knows that only when they end."""
+    columns = ",".join(SSTAT_COLUMNS)
+    try:
+        chosen = ["--allsteps", f"--jobs={job}", f"--format={columns}"]
+        text = ask("sstat", ["--parsable2", "--noheader", *chosen])
+    except WorkshopError:  # another reader's job, or one that ended between the two questions
+        return usage
+    sizes, cpu = [], 0.0
+    for line in text.splitlines():
+        cells = line.split("|")
+        if len(cells) == len(SSTAT_COLUMNS):
+            row = dict(zip(SSTAT_COLUMNS, cells, strict=True))
+            sizes += [size for size in [size_bytes(row["MaxRSS"])] if size is not None]
+            cpu += seconds(row["AveCPU"]) * (whole(row["NTasks"]) or 1)
+    most = max(sizes, default=usage.most_rss_bytes)
+    return replace(usage, most_rss_bytes=most, cpu_s=max(cpu, usage.cpu_s))
+
+
+def seff_of(job: str) -> str | None:
+    """Return what the centre's ``seff`` says, None where there is none or it fails."""
+    if shutil.which("seff") is None:
+        return None
+    try:
+        return ask("seff", [job]).strip() or None
+    except WorkshopError:
+        return None
+
+
+def whole(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def size_bytes(text: str) -> int | None:
+    """Return Slurm's sizes, such as ``211684K`` or ``1.50G``, in bytes; None for anything else."""
+    match = re.fullmatch(r"([\d.]+)([KMGTP]?)", text)
+    try:
+        return round(float(match[1]) * UNITS[match[2]]) if match else None
+    except ValueError:
+        return None
+
+
+def seconds(text: str) -> float:
+    """Return Slurm's ``[days-]hours:minutes:seconds[.thousandths]`` in seconds, 0 for anything else."""
+    days, dash, clock = text.rpartition("-")
+    try:
+        total = 0.0
+        for part in clock.split(":"):
+            total = total * 60 + float(part)
+        return total + (int(days) * 86_400 if dash else 0)
+    except ValueError:
+        return 0.0
