@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workshop_utils.errors import WorkshopError
-from workshop_utils.hardware.catalogue import find_gpu, load_gpus
+from workshop_utils.hardware.catalogue import Gpu, find_gpu, load_gpus
 from workshop_utils.measure.measurement import Measurement, load_measurements
 from workshop_utils.measure.shape_twin import build_skeleton, twin_config
-from workshop_utils.memory.estimate import estimate
+from workshop_utils.memory.estimate import Estimate, estimate
 from workshop_utils.memory.slide_rule import slide_rule
 from workshop_utils.models.catalogue import catalogue_names
 from workshop_utils.models.find import find_architecture
@@ -40,8 +40,9 @@ def main() -> None:
         f"cold `workshop {' '.join(COLD)}`: {command:.3f} s of CPU, median of 20; of these Python and "
         f"`{STANDARD_LIBRARY}` {alone:.3f} s"
     )
-    pairs, seconds = sweep()
-    print(f"{pairs:,} pairs of layout and GPU type: {seconds:.2f} s of CPU on one core")
+    for words, test in (("what a run cannot do without", holds), ("and the allocator, simulated", fits)):
+        pairs, seconds = sweep(test)
+        print(f"{pairs:,} pairs of layout and GPU type, {words}: {seconds:.2f} s of CPU on one core")
     rows = [
         row
         for row in load_measurements(RECORDED)
@@ -72,8 +73,16 @@ def cold_seconds(*words: str) -> float:
     return statistics.median(found)
 
 
-def sweep() -> tuple[int, float]:
-    """Return how many pairs of layout and GPU type were looked at, and the CPU seconds."""
+def holds(result: Estimate, gpu: Gpu) -> bool:
+    return result.fullest.needed_bytes <= gpu.usable_bytes
+
+
+def fits(result: Estimate, gpu: Gpu) -> bool:
+    return result.fits(gpu)
+
+
+def sweep(test: Callable[[Estimate, Gpu], bool]) -> tuple[int, float]:
+    """Return how many pairs of layout and GPU type were tested, and the CPU seconds."""
     models = [find_architecture(name) for name in catalogue_names()[:30]]
     gpus = load_gpus()[:12]
     started, pairs = time.process_time(), 0
@@ -81,16 +90,16 @@ def sweep() -> tuple[int, float]:
         for tokens in CONTEXTS:
             for data, stages, ranks in layouts(8):
                 try:
-                    needed = estimate(
+                    result = estimate(
                         architecture,
                         tokens=tokens,
                         data_parallel=data,
                         pipeline_parallel=stages,
                         tensor_parallel=ranks,
-                    ).fullest.needed_bytes
+                    )
                 except WorkshopError:
                     continue
-                pairs += len([needed <= gpu.usable_bytes for gpu in gpus])
+                pairs += len([test(result, gpu) for gpu in gpus])
     return pairs, time.process_time() - started
 
 

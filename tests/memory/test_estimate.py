@@ -195,6 +195,13 @@ def test_what_is_not_estimated_is_refused_in_one_sentence(options: dict, words: 
     assert words in str(caught.value)
 
 
+def test_an_attention_that_a_gpu_is_too_old_for_is_refused() -> None:
+    with pytest.raises(WorkshopError, match=r"V100-32GB has 7\.0; choose attention sdpa or eager\."):
+        of("llama-3.2-1b", attention="flash_attention_2", gpu=find_gpu("V100-32GB"))
+    assert of("llama-3.2-1b", attention="flash_attention_2", gpu=find_gpu("A100-40GB")).per_gpu
+    assert of("llama-3.2-1b", attention="sdpa", gpu=find_gpu("V100-32GB")).per_gpu
+
+
 def test_notes_say_what_a_reader_should_know() -> None:
     assert of("mistral-small-24b").notes == ()
     assert "131,072 tokens are more than the 32,768" in of("mistral-small-24b", tokens=131072).notes[0]

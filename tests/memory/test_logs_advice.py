@@ -116,3 +116,17 @@ def test_other_processes_are_named_as_the_cause(llama: Architecture, middle: str
     result = compare(read_log(oom(24, 11.6, 0.5, middle)), llama, Choices(tokens=4096, dtype="int8"))
     assert words in result.explanation
     assert advice(result)["dtype"] == "nf4"  # 8.75 GiB of 12 would do, had not 12.1 been alive
+
+
+def test_no_cache_against_our_estimate_is_said_and_nothing_is_advised(llama: Architecture) -> None:
+    message = "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"
+    result = compare(read_log(vllm_log(4096, 0.9, tail=message)), llama)
+    assert result.facts.outcome == "no_kv_memory"
+    assert (
+        "By our estimate 1.85 GiB would be left, so something that the log does not state"
+        in result.explanation
+    )
+    assert result.advice == ()
+    tight = compare(read_log(vllm_log(4096, 0.7, tail=message)), llama)
+    assert "would be left" not in tight.explanation
+    assert "--gpu-memory-utilization" in advice(tight)

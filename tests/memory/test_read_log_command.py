@@ -144,3 +144,12 @@ def test_a_folder_that_the_log_names_is_read(tmp_path: Path) -> None:
     architecture = find_named(str(folder))
     assert architecture is not None
     assert architecture.model_type == "qwen3"
+
+
+def test_options_have_the_names_of_workshop_estimate_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log = str(LOGS / "vllm-0.8.5-qwen3-8b-no-memory.log")
+    words = ("--model", "qwen3-8b", "--tokens", "16384", "--gpu", "L4")
+    ours = json_of(capsys, log, *words, "--utilization", "0.4", "--vllm-version", "0.26")
+    theirs = json_of(capsys, log, *words, "--gpu-memory-utilization", "0.4", "--engine-version", "0.26")
+    assert ours == theirs
+    assert ours["question"]["gpu_memory_utilization"] == 0.4  # type: ignore[index]

@@ -182,3 +182,14 @@ def test_padded_prompts_need_a_mask() -> None:
         for padded in (False, True)
     }
     assert of[True].peak_bytes >= of[False].peak_bytes + 2 * 8176**2
+
+
+@pytest.mark.parametrize("model", ["qwen3-30b-a3b", "gpt-oss-20b", "deepseek-v2-lite"])
+def test_a_later_chunk_of_the_prompt_copies_no_expert(model: str) -> None:
+    # generate() turns to copies of the chosen experts' weights after its prefill, whatever that is cut into.
+    whole, chunked = (
+        estimate(find_architecture(model), tokens=16_384, prefill_chunk=chunk).per_gpu[0]
+        for chunk in (None, 512)
+    )
+    assert chunked.prefill_peak_bytes < whole.prefill_peak_bytes
+    assert chunked.decode_peak_bytes <= whole.decode_peak_bytes

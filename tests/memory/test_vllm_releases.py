@@ -95,6 +95,25 @@ def test_a_share_outside_the_gpu_is_one_sentence(share: float) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("length", "given", "sizes"),
+    [
+        (8192, {}, (8192, 1024)),
+        (8192, {"batched_tokens": 512}, (512, 512)),
+        (1024, {"sequences": 4}, (4096, 4)),
+        (1024, {"sequences": 4, "batched_tokens": 16384}, (16384, 4)),
+        (2, {}, (2048, 1024)),
+    ],
+)
+def test_a_default_of_the_batch_keeps_within_what_is_given(
+    length: int, given: dict[str, int], sizes: tuple[int, int]
+) -> None:
+    settings = settle(
+        find_architecture("llama-3.1-8b"), find_release(), find_gpu("H200"), length=length, **given
+    )
+    assert (settings.batched_tokens, settings.sequences) == sizes
+
+
 def test_versions_stand_in_order() -> None:
     versions = [tuple(map(int, table["version"].split("."))) for table in constants()["since"]]
     assert versions == sorted(versions)

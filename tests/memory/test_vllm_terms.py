@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from workshop_utils.hardware.catalogue import find_gpu
+from workshop_utils.memory.engines.vllm import WEIGHTS
 from workshop_utils.memory.vllm.activations import peak_pieces
 from workshop_utils.memory.vllm.budget import plan
 from workshop_utils.memory.vllm.moe import workspace_bytes
@@ -17,7 +18,7 @@ from workshop_utils.memory.vllm.weights import Storage, allocated_bytes, bytes_b
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.catalogue import load_catalogue
 from workshop_utils.models.find import find_architecture
-from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.parameters import PARTS, count_parameters
 from workshop_utils.units import GIB, MIB
 
 PLAIN = Storage(lambda part: 16, 16)
@@ -84,6 +85,10 @@ def test_one_rank_holds_every_parameter_once(name: str) -> None:
     counted = count_parameters(architecture).by_part
     learned = architecture.position_values
     assert held == counted | ({"embedding": counted["embedding"] - learned} if learned else {})
+
+
+def test_every_part_of_the_weights_has_a_formula() -> None:
+    assert set(PARTS) | {"rotary tables", "block ends"} == set(WEIGHTS)
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-70b", "gemma-3-27b", "qwen3-30b-a3b", "deepseek-v2-lite"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.memory.estimate import estimate
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.built import read_with_transformers
 from workshop_utils.models.catalogue import CONFIGS, catalogue_names
@@ -87,6 +88,43 @@ def test_parts_of_a_model_without_a_family_file() -> None:
     assert counts.quantizable["attention"] == layers * 4 * hidden * hidden
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_model_is_estimated_with_every_attention_and_layout(name: str) -> None:
+    architecture = read(**REAL[name][0])
+    parameters = REAL[name][1]
+    for options in (
+        {},
+        {"attention": "eager"},
+        {"cache": "static"},
+        {"dtype": "nf4"},
+        {"engine": "accelerate"},
+    ):
+        result = estimate(architecture, tokens=1024, **options)
+        assert result.per_gpu[0].bytes_of("activations") > 0
+        assert "was not read" in result.notes[0]
+        assert {term.certainty for term in result.fullest.needed if term.kind == "activations"} <= {
+            "assumed", "exact",
+        }  # fmt: skip
+    assert estimate(architecture, tokens=1024).weights_bytes == 2 * parameters
+    first, last = estimate(architecture, tokens=1024, pipeline_parallel=2).per_gpu
+    assert first.bytes_of("weights") + last.bytes_of("weights") == 2 * parameters
+
+
+@pytest.mark.parametrize(
+    "name", ["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v2-lite", "gemma-3-4b", "olmo-2-7b"]
+)
+def test_the_widths_of_a_built_model_give_the_activations_of_its_family_file(name: str) -> None:
+    config = Config(
+        json.loads(Path(CONFIGS, f"{name}.json").read_text(encoding="utf-8")), name, "config.json"
+    )
+    family, built = read_architecture(config), read_with_transformers(config, ())
+    ours, theirs = (estimate(each, tokens=8192).per_gpu[0] for each in (family, built))
+    assert theirs.peak_bytes == pytest.approx(ours.peak_bytes, rel=0.01)
+    for one, other in zip(built.layers, family.layers, strict=True):
+        assert (one.mlp and one.mlp.width) == (other.mlp and other.mlp.width)
+        assert (one.experts and one.experts.width) == (other.experts and other.experts.width)
+
+
 TINY = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 
 
@@ -109,6 +147,7 @@ def test_a_tiny_model_of_each_kind_of_cache(fields: dict[str, Any], kinds: dict[
     assert architecture.layer_kinds == kinds
     assert all(layer.counted for layer in architecture.layers)
     assert count_parameters(architecture).by_part.get("other", 0) == 0
+    assert estimate(architecture, tokens=64).peak_bytes > 2 * count_parameters(architecture).total
 
 
 def test_what_a_decoder_takes_from_an_encoder_is_cached_too() -> None:

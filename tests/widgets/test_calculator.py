@@ -18,6 +18,7 @@ from workshop_utils.models.find import find_architecture
 from workshop_utils.units import format_gb
 from workshop_utils.widgets.calculator import STALE, WAITING, Calculator
 from workshop_utils.widgets.controls import OTHER_MODEL
+from workshop_utils.widgets.slider_names import SliderNames
 
 SMALL = "smollm2-135m"
 
@@ -271,6 +272,9 @@ def test_controls_are_labelled_and_a_page_without_widgets_is_readable() -> None:
         calculator.count,
     ):  # fmt: skip
         assert control.description
+    # ipywidgets names no slider's handle; without this widget axe finds that.
+    assert any(isinstance(child, SliderNames) for child in controls.box.children)
+    assert "<th></th>" not in calculator.html
     bundle = calculator._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert total(calculator) in bundle["text/html"]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.layout_check import check_layout
@@ -15,6 +16,9 @@ from workshop_utils.models.parameters import count_parameters
 from workshop_utils.units import format_gb
 
 __all__ = ["Estimate", "GpuEstimate", "estimate"]
+
+# FlashAttention 2 is written for Ampere and newer GPUs: https://github.com/Dao-AILab/flash-attention
+OLDEST_FLASH = 8.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
     options = defaults | {name: value for name, value in options.items() if value is not None}
     workload = Workload(tokens, batch, dtype, cache, engine, attention or module.ATTENTION[0], **options)
     check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel)
+    check_kernel(workload.attention, gpu)
     found = module.assess(architecture, workload, gpu)
     return Estimate(
         model=architecture.name,
@@ -117,6 +122,15 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
         notes=(*found.notes, *notes(architecture, workload)),
         figures=found.figures,
     )
+
+
+def check_kernel(attention: str, gpu: Gpu | None) -> None:
+    """Raise WorkshopError where a GPU is too old for FlashAttention 2."""
+    if attention == "flash_attention_2" and gpu and float(gpu.compute_capability) < OLDEST_FLASH:
+        raise WorkshopError(
+            f"flash_attention_2 needs compute capability {OLDEST_FLASH} or more, and {gpu.name} has "
+            f"{gpu.compute_capability}; choose attention sdpa or eager."
+        )
 
 
 def notes(architecture: Architecture, workload: Workload) -> list[str]:
@@ -135,6 +149,11 @@ def notes(architecture: Architecture, workload: Workload) -> list[str]:
         )
     if architecture.stored_as and architecture.stored_as != workload.dtype:
         found.append(f"The published weights are stored as {architecture.stored_as}, not {workload.dtype}.")
+    if any(layer.counted for layer in architecture.layers):
+        found.append(
+            f"How {architecture.model_type} computes was not read: weights and cache are those of the model "
+            "that transformers builds, and activations are Llama's at the same widths."
+        )
     if find_precision(workload.dtype).gguf and workload.engine == "transformers":
         found.append(
             "transformers 5.17 leaves a GGUF file's weights in their blocks only where it has a kernel for "

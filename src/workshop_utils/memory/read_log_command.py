@@ -11,10 +11,9 @@ from workshop_utils.memory.estimate_command import whole_number
 from workshop_utils.memory.logs.compare import compare
 from workshop_utils.memory.logs.comparison_text import comparison_text
 from workshop_utils.memory.logs.facts import LogFacts
-from workshop_utils.memory.logs.names import find_named
+from workshop_utils.memory.logs.names import model_of
 from workshop_utils.memory.logs.question import Choices
 from workshop_utils.memory.logs.reading import read_stream
-from workshop_utils.models.find import find_architecture
 
 EPILOG = """examples:
   vllm serve Qwen/Qwen3-8B 2>&1 | tee start.log          then:  workshop read-log start.log
@@ -41,6 +40,8 @@ OPTIONS = (
     ("--vllm-version", None, "VERSION", "version of vLLM, for example 0.26.0"),
     ("--gpu", None, "NAME", "the GPU type, for example A100-80GB"),
 )
+# The same options as `workshop estimate` calls them.
+ALSO = {"--utilization": "--gpu-memory-utilization", "--vllm-version": "--engine-version"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("log", metavar="LOG", nargs="?", default="-", help="a file, - for standard input")
     for option, kind, metavar, text in OPTIONS:
-        parser.add_argument(option, type=kind or str, metavar=metavar, help=f"{text}; counts before the log")
+        names = [name for name in (option, ALSO.get(option)) if name]
+        parser.add_argument(*names, type=kind or str, metavar=metavar, help=f"{text}; counts before the log")
     parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
 
 
@@ -56,11 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the comparison; WorkshopError for a log without a figure and for bad choices."""
     choices = choices_of(arguments)
     facts = read(arguments.log)
-    named = facts.setup.model
-    architecture = (
-        find_architecture(arguments.model) if arguments.model else find_named(named) if named else None
-    )
-    comparison = compare(facts, architecture, choices)
+    comparison = compare(facts, model_of(facts, arguments.model), choices)
     if arguments.json:
         print(json.dumps(comparison.as_json(), indent=2))
     else:

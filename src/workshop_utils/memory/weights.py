@@ -88,7 +88,9 @@ def outer_sizes(shard: Shard, precision: Precision, sizes: defaultdict[str, Part
             matrix = Matrix(part, rows, hidden, "head" if tied else part)
             sizes[part].add(matrix, 1, precision.layout_of(matrix, Place()))
     sizes["embedding"].plain += shard.position_values
-    sizes["norms"].plain += hidden * (shard.final_norm + bool(shard.encoder))
+    # The final norm, and the encoder's; of a built model both are among what was counted outside its layers.
+    own_encoder = bool(shard.encoder) and not shard.architecture.counted
+    sizes["norms"].plain += hidden * (shard.final_norm + own_encoder)
     if tower := shard.vision:
         matrix = vision_matrix(tower)
         sizes["vision"].add(matrix, 1, precision.layout_of(matrix, Place()))

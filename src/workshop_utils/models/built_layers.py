@@ -7,6 +7,7 @@ from workshop_utils.models.architecture import (
     Architecture,
     Attention,
     ConstantState,
+    DenseMlp,
     Experts,
     Layer,
     Mixer,
@@ -99,22 +100,39 @@ def read_mixers(
 def layers_of(
     stack: Stack, mixers: list[Mixer], cross: list[Attention | None], text: Any
 ) -> tuple[Layer, ...]:
-    """Return the layers in their order, with the experts of those that have some."""
+    """Return the layers in their order, with the widths of MLP and experts that their parameters give."""
+    hidden = int(text.hidden_size)
     routed = first_number(text, *ROUTED)
     active = first_number(text, *ACTIVE) or routed
     layers = []
     for place, index in enumerate(sorted(stack.layers)):
         counts = stack.layers[index]
-        sparse = any(part == "experts" for part, _ in counts) and routed > 0
+        experts = None
+        if width := gated_width(counts["experts", True], hidden * routed):
+            shared = gated_width(counts["shared_experts", True], hidden)
+            experts = Experts(
+                routed, min(active, routed), width, shared=1 if shared else 0, shared_width=shared or None
+            )
+        mlp = gated_width(counts["mlp", True], hidden)
         layers.append(
             Layer(
                 mixers[place],
-                experts=Experts(routed=routed, active=min(active, routed), width=0) if sparse else None,
+                mlp=DenseMlp(mlp) if mlp else None,
+                experts=experts,
                 cross_attention=cross[place] if place < len(cross) else None,
                 counted=pieces(counts),
             )
         )
     return tuple(layers)
+
+
+def gated_width(values: int, rows: int) -> int:
+    """Return the width of gate, up and down that have so many values together, 0 without any.
+
+    A plain MLP of as many values has two matrices and two tensors at its fullest moment in place of three:
+    in all as many values a token.
+    """
+    return -(-values // (3 * rows)) if rows else 0
 
 
 def vision_tower(parts: Parts, settings: Any) -> VisionTower | None:

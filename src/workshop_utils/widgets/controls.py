@@ -12,6 +12,7 @@ from workshop_utils.models.catalogue import catalogue_names
 from workshop_utils.units import format_gib
 from workshop_utils.widgets.number_control import WIDE, WORDS, NumberControl, whole_number
 from workshop_utils.widgets.open_choice import OpenChoice
+from workshop_utils.widgets.slider_names import SliderNames
 
 OTHER_MODEL = "another model …"
 DEFAULT_CACHE = "as the weights, or bfloat16"
@@ -60,7 +61,7 @@ class Controls:
         sizes = ipywidgets.HBox(list(self.sizes.values()), layout=WIDE)
         run = (self.dtype, self.kv_dtype, self.engine, self.attention, self.gpu, sizes)
         return ipywidgets.Box(
-            [ipywidgets.VBox(asked), ipywidgets.VBox(run)],
+            [ipywidgets.VBox(asked), ipywidgets.VBox(run), SliderNames()],
             layout={"flex": "1 1 345px", "flex_flow": "row wrap", "align_content": "flex-start"},
         )
 

@@ -15,6 +15,7 @@ from workshop_utils.widgets.device_map_explorer_limits import Limits
 from workshop_utils.widgets.device_map_explorer_result import FITTING, KINDS_OF_MAP, Asked
 from workshop_utils.widgets.number_control import WIDE, WORDS, NumberControl, whole_number
 from workshop_utils.widgets.open_choice import OpenChoice
+from workshop_utils.widgets.slider_names import SliderNames
 from workshop_utils.widgets.style import box_html
 
 HERE = "this machine"
@@ -69,7 +70,7 @@ class ExplorerControls:
         )  # fmt: skip
         mapped = (self.kind, title, self.limits.box, self.slots["map"])
         return ipywidgets.Box(
-            [ipywidgets.VBox(asked), ipywidgets.VBox(mapped)],
+            [ipywidgets.VBox(asked), ipywidgets.VBox(mapped), SliderNames()],
             layout={"flex": "1 1 345px", "flex_flow": "row wrap", "align_content": "flex-start"},
         )
 

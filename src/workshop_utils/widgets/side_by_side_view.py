@@ -95,7 +95,7 @@ def table_html(columns: list[Column]) -> str:
     total = f'<tr class="sum"><th>together</th>{cells([rank.process_bytes for _, rank in known])}</tr>'
     return (
         "<details><summary>The fullest GPU of each in numbers</summary>"
-        f"<table><tr><th></th>{heads}</tr>{rows}{total}</table></details>"
+        f"<table><tr><td></td>{heads}</tr>{rows}{total}</table></details>"
     )
 
 

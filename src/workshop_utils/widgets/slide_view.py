@@ -36,7 +36,7 @@ def slide_html(architecture: Architecture, result: Estimate, ideal_cache_bytes: 
         ]
     return box_html(
         f"<h4>The slide's rule beside it{scope(result)}</h4>",
-        '<table><tr><th></th><th class="number">Slide</th><th class="number">Here</th>'
+        '<table><tr><td></td><th class="number">Slide</th><th class="number">Here</th>'
         f"<th>The slide says</th></tr>{''.join(rows)}</table>",
         f'<div class="quiet">{escape(" ".join(reasons(result, slide_cache, cache, fills)))}</div>',
     )

@@ -49,8 +49,6 @@ def not_counted(architecture: Architecture) -> tuple[str, ...]:
     states = sorted(kinds - {"full", "sliding", "latent"})
     if states:
         missing.append(f"what {' and '.join(states)} layers compute with (their state is counted)")
-    if any(layer.counted for layer in architecture.layers):
-        missing.append("the MLP's activations of a model that was counted on a built one")
     if architecture.encoder:
         missing.append("the encoder's activations")
     return tuple(missing)

@@ -24,6 +24,23 @@ ATTENTION = ("flash_attention",)
 CACHES = ("paged",)
 OPTIONS = ("engine_version", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs")
 SOURCE = "vllm/v1/worker/gpu_worker.py, determine_available_memory; vllm/v1/core/kv_cache_utils.py"
+# What one tensor rank holds of each part, over all its layers, times the bytes of a value.
+ROWS, WIDTHS = "rows of the padded vocabulary / ranks × hidden", "this rank's width × hidden"
+WEIGHTS = {
+    "embedding": ROWS,
+    "head": ROWS,
+    "norms": "hidden × norms, whole on every rank",
+    "attention": "matrices of this rank's heads, Q, K and V in one; what heads share is whole",
+    "mlp": f"gate and up in one matrix, and down: {WIDTHS}",
+    "experts": f"all routed experts, gate and up in one matrix, and down: {WIDTHS}",
+    "shared_experts": f"gate and up in one matrix, and down: {WIDTHS}",
+    "router": "hidden × experts, whole on every rank",
+    "vision": "the image tower's matrices / ranks, all else of it whole",
+    "other": "what a model that was built has beside these parts",
+    "rotary tables": "positions × rotary size, cosines and sines, for each base",
+    "block ends": "what the weights leave unused of blocks in which the rotary tables were made",
+}
+WEIGHTS_SOURCE = "vllm/model_executor/layers, linear.py, vocab_parallel_embedding.py and rotary_embedding"
 # Precisions that vLLM keeps a cache in.
 CACHE_PRECISIONS = ("bfloat16", "float16", "float32", "fp8")
 
@@ -49,6 +66,11 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
 
 def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu) -> Budget:
     """Return what vLLM does with the memory of each stage."""
+    if architecture.encoder:
+        raise WorkshopError(
+            f"vLLM runs no model with an encoder beside its decoder, such as {architecture.name}; choose the "
+            "engine transformers."
+        )
     if workload.kv_dtype not in CACHE_PRECISIONS:
         raise WorkshopError(
             f"vLLM keeps no KV cache in {workload.kv_dtype}; choose one of {', '.join(CACHE_PRECISIONS)}."
@@ -85,14 +107,7 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
     stage = budget.stages[number]
     certainty = certainty_of(budget, gpu)
     weights = (
-        Term(
-            f"weights: {part.replace('_', ' ')}",
-            "weights",
-            size,
-            "tensors as vLLM makes them",
-            SOURCE,
-            "exact",
-        )
+        Term(f"weights: {part.replace('_', ' ')}", "weights", size, WEIGHTS[part], WEIGHTS_SOURCE, "exact")
         for part, size in stage.weights.items()
     )
     work = (
@@ -130,17 +145,11 @@ def cache_terms(number: int, budget: Budget, batch: int) -> Iterator[Term]:
     length = pool.settings.length
     at_once = min(batch, int(pool.concurrency(length)), pool.settings.sequences) if pool.blocks else 0
     taken = at_once * pool.request_blocks(length)
+    request = f"{at_once:,} requests × {pool.request_blocks(length):,} blocks"
+    rest = f"{pool.blocks - taken:,} blocks left of the share"
     rows = (
-        (
-            "KV cache: blocks of the requests",
-            taken,
-            f"{at_once:,} requests × {pool.request_blocks(length):,} blocks",
-        ),
-        (
-            "KV cache: blocks left free",
-            pool.blocks - taken,
-            "what is left of the share, for more or longer requests",
-        ),
+        ("KV cache: blocks of the requests", taken, request),
+        ("KV cache: blocks left free", pool.blocks - taken, rest),
     )
     for name, blocks, formula in rows:
         if blocks > 0:

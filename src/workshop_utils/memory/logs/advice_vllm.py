@@ -24,6 +24,8 @@ def vllm_advice(facts: LogFacts, question: Question, reported: RankMemory, room:
         yield from lower_share(facts, question, room)
         return
     if room.holds(question):
+        if facts.outcome == "no_kv_memory":
+            return  # what the estimate lacks is not known, so neither is what would help
         most = question.architecture.max_positions or question.tokens
         longest = largest(range(BLOCK_TOKENS, most + 1, BLOCK_TOKENS), with_tokens(question), room)
         if longest and longest > question.tokens:

@@ -33,8 +33,23 @@ CAUSES = {
 
 def explain(facts: LogFacts, question: Question | None, answer: Answer | None, rows: tuple[Row, ...]) -> str:
     """Return one or two sentences: why memory ran out, where it did, then the largest gap."""
-    parts = [why_out_of_memory(facts, question, answer), largest_gap(question, rows)]
+    parts = [
+        why_out_of_memory(facts, question, answer),
+        room_against_log(facts, answer),
+        largest_gap(question, rows),
+    ]
     return " ".join(part for part in parts if part)
+
+
+def room_against_log(facts: LogFacts, answer: Answer | None) -> str:
+    """Return a sentence where the log says that no cache is left, and our estimate leaves one."""
+    pool = answer.sizes["kv_pool_bytes"] if answer else None
+    if facts.outcome != "no_kv_memory" or not pool or pool <= 0:
+        return ""
+    return (
+        f"By our estimate {format_size(pool)} would be left, so something that the log does not state is "
+        "different: a smaller share of the GPU (--utilization), another process on it, or other weights."
+    )
 
 
 def largest_gap(question: Question | None, rows: tuple[Row, ...]) -> str:

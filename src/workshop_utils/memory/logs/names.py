@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu, load_gpus
+from workshop_utils.memory.logs.facts import LogFacts
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.catalogue import load_catalogue
 from workshop_utils.models.find import find_architecture
@@ -30,6 +31,13 @@ PRECISION_OF = {
 DTYPES = {"half": "float16", "float": "float32"}
 # Two GPUs of one type report totals that differ by less; the next type is further off.
 SAME_TYPE = 0.01
+
+
+def model_of(facts: LogFacts, chosen: str | None) -> Architecture | None:
+    """Return the model that a reader chose, else the one that the log names; WorkshopError for the former."""
+    if chosen:
+        return find_architecture(chosen)
+    return find_named(facts.setup.model) if facts.setup.model else None
 
 
 def find_named(name: str) -> Architecture | None:

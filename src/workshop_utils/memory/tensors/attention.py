@@ -28,6 +28,11 @@ class Pass(NamedTuple):
     masked: bool
     reserved: int | None = None
 
+    @property
+    def decoding(self) -> bool:
+        """Whether this is a step of the decoding, and not a later chunk of the prompt."""
+        return self.past > 0 and self.queries == 1
+
     def keys(self, window: int | None) -> int:
         """Tokens that a layer attends to: all, or what its cache keeps and the new ones."""
         if self.reserved is not None:

@@ -111,16 +111,18 @@ def added(tape: Tape, style: Style, result: Slot) -> Slot:
 
 
 def feed_forward(tape: Tape, layer: Layer, style: Style, now: Pass, between: Slot) -> Slot:
-    """Run the MLP, the experts or both, and return the layer's output."""
+    """Run the MLP, the experts or both, and return the layer's output: ``between`` where it has neither."""
+    if not (layer.mlp or layer.experts):
+        return between
     normed = norm(tape, style, tape.width) if style.norm_first else NO_TENSOR
     if layer.mlp and layer.experts:
         result = beside(tape, layer, style, now, normed)
         normed = NO_TENSOR
-    elif layer.experts:
-        result = sparse(tape, style, layer.experts, bool(now.past))
-    else:
-        assert layer.mlp
+    elif layer.mlp:
         result = mlp(tape, style, layer.mlp)
+    else:
+        assert layer.experts
+        result = sparse(tape, style, layer.experts, now.decoding)
     result = after(tape, style, result, normed)
     output = added(tape, style, result)
     tape.free(between)
@@ -141,7 +143,7 @@ def beside(tape: Tape, layer: Layer, style: Style, now: Pass, normed: Slot) -> S
     logits, weights, index = router(tape, layer.experts, style)
     tape.free(rooted, logits)
     source = norm(tape, style, tape.width)
-    routed = (gathered if now.past else grouped)(tape, style, layer.experts)
+    routed = (gathered if now.decoding else grouped)(tape, style, layer.experts)
     tape.free(source)
     second = norm(tape, style, tape.width)
     tape.free(routed)

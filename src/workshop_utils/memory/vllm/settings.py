@@ -85,11 +85,11 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
     value_bytes: int = 2,
     flashinfer: bool = True,
 ) -> Settings:
-    """Return the settings with vLLM's defaults for what is None; WorkshopError for a share outside (0, 1]."""
+    """Return the settings with vLLM's defaults for what is None; WorkshopError for what it refuses."""
     share = release.gpu_memory_utilization if utilization is None else utilization
     if not 0 < share <= 1:
         raise WorkshopError(f"gpu_memory_utilization {share} is no share; give one above 0 and up to 1.")
-    tokens, count = batch_defaults(release, gpu)
+    tokens, count = batch_sizes(batch_defaults(release, gpu), length, batched_tokens, sequences)
     table = constants()["device"]
     sizes = table["0.0"] | table.get(gpu.compute_capability, {}) | table.get(gpu.name, {})
     device = Device(sizes["l2_mib"] << 20, cublas_bytes(gpu), sizes["multiprocessors"])
@@ -101,10 +101,31 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
         utilization=share,
-        batched_tokens=batched_tokens or tokens,
-        sequences=sequences or count,
+        batched_tokens=tokens,
+        sequences=count,
         second_runner=release.takes_second_runner(architecture),
         cache_value_bits=cache_value_bits,
         value_bytes=value_bytes,
         flashinfer=flashinfer,
     )
+
+
+def batch_sizes(
+    defaults: tuple[int, int], length: int, batched_tokens: int | None, sequences: int | None
+) -> tuple[int, int]:
+    """Return (max_num_batched_tokens, max_num_seqs); a default of one keeps within the other.
+
+    Source: ``_set_default_max_num_seqs_and_batched_tokens_args`` (vllm/engine/arg_utils.py) and
+    ``SchedulerConfig`` (vllm/config/scheduler.py), which refuses more sequences than tokens.
+    """
+    tokens, count = defaults
+    count = sequences or count
+    tokens = batched_tokens or min(tokens, count * length)
+    if sequences is None:
+        count = min(count, tokens)
+    if count > tokens:
+        raise WorkshopError(
+            f"max_num_seqs {count:,} are more than max_num_batched_tokens {tokens:,}, and vLLM gives each "
+            f"sequence a token of every batch; give at most {tokens}, or more tokens."
+        )
+    return tokens, count
