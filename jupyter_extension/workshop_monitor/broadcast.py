@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from workshop_monitor.attribution import NOBODY, Attribution
+from workshop_monitor.other_nodes import NO_NODES, OtherNodes
 from workshop_monitor.planned import NO_PLAN, Planned
 from workshop_monitor.watcher import NO_WARNINGS, Watcher
 from workshop_utils.monitor.sample import Sample
@@ -13,7 +14,7 @@ from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
 from workshop_utils.monitor.warning_settings import WarningSettings
 
-NOTHING_TO_TELL = (NOBODY, NO_WARNINGS, NO_PLAN)
+NOTHING_TO_TELL = (NOBODY, NO_WARNINGS, NO_PLAN, NO_NODES)
 
 
 class Client(Protocol):
@@ -53,6 +54,7 @@ class Broadcast:
         self.attribution = Attribution(kernels)
         self.watcher = Watcher(self.attribution)
         self.planned = Planned()
+        self.other_nodes = OtherNodes()
         self._clients: dict[Client, Group] = {}
         self._groups: dict[float, Group] = {}
         self._told: dict[Client, tuple[str, ...]] = {}
@@ -104,6 +106,7 @@ class Broadcast:
     def _flush(self) -> None:
         self.watcher.look()
         self.planned.look()
+        self.other_nodes.look()
         for group in list(self._groups.values()):
             self._send_to(group)
 
@@ -119,8 +122,8 @@ class Broadcast:
                 client.send(sample.frame)
 
     def _tell(self, client: Client) -> None:
-        """Before a sample, send what a client does not know: whose the programs are, warnings, the plan."""
-        frames = (self.attribution.frame, self.watcher.frame, self.planned.frame)
+        """Before a sample, send what a client does not know: owners, warnings, the plan, other nodes."""
+        frames = (self.attribution.frame, self.watcher.frame, self.planned.frame, self.other_nodes.frame)
         told = self._told.get(client, NOTHING_TO_TELL)
         if frames == told:
             return

@@ -37,8 +37,8 @@ NO_SAMPLE = "No sample came within 5 s: the machine is overloaded, or the server
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
     """``workshop-monitor/stream?hz=1``: ``hello``, ``history``, then ``sample`` at its rate.
 
-    ``owners`` and ``warnings`` come when they change; of what to warn may stand in the query (the fields of
-    ``WarningSettings``).
+    ``owners``, ``warnings``, ``plan`` and ``nodes`` come when they change; of what to warn may stand in the
+    query (the fields of ``WarningSettings``).
 
     Origin and token are checked before the upgrade, the origin by Jupyter's rule. What a client says is
     ignored; more than 4 KiB of it closes the socket.

@@ -9,6 +9,7 @@ import pytest
 
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor import sampler as sampler_module
+from workshop_utils.monitor.my_gpus import SLURM_GPUS, VISIBLE
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
@@ -235,7 +236,9 @@ def test_stop_ends_the_thread_and_is_final(make_sampler, probes):
     assert not {"workshop-sampler", "workshop-driver"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_frame_is_the_one_of_the_stream():
+def test_frame_is_the_one_of_the_stream(monkeypatch):
+    for name in (VISIBLE, *SLURM_GPUS):
+        monkeypatch.delenv(name, raising=False)
     gpu = GpuReading(
         0, "GPU-1", "NVIDIA H200", utilization_percent=None, not_reported={"utilization_percent": "x"}
     )
@@ -244,6 +247,7 @@ def test_frame_is_the_one_of_the_stream():
         "version": 1,
         "kind": "sample",
         "time": 12.346,
+        "my_gpus": None,
         "gpus": {
             "status": "ok",
             "error": None,

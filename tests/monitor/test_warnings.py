@@ -231,3 +231,12 @@ def test_the_warning_of_every_gpu_is_its_own():
     for ticks in range(5):
         watch.take(Sample(EPOCH + ticks, ticks, Reading.of(gpus), Reading.missing("no host")), {})
     assert [each.gpu for each in watch.warnings] == list(range(8))
+
+
+def test_another_jobs_gpu_is_nobodys_to_warn_of(monkeypatch):
+    watching = Watching(WarningSettings())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(GPU.index + 1))
+    full = {"memory_used_bytes": GPU.memory_total_bytes}
+    assert watching.take(60, **full) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(GPU.index))
+    assert watching.take(60, **full) == ["gpu_memory"]

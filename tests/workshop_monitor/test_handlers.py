@@ -12,8 +12,10 @@ from workshop_monitor import attribution
 from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, PING_SECONDS, SETTING
 from workshop_monitor.kernels import kernel_processes
 
+from tests.monitor.other_nodes import found
 from workshop_utils.hardware.reading import GpuProcess, GpuReading, Reading
 from workshop_utils.measure.recording import machine
+from workshop_utils.monitor.nodes_file import nodes_file, write_nodes
 from workshop_utils.monitor.owners import Owner
 from workshop_utils.monitor.sampler import Sampler
 
@@ -342,6 +344,21 @@ async def test_watching_is_no_activity(connect, fetch, jp_fetch):
     assert await last_activity() == before
     await jp_fetch("api", "contents")  # a reader's request does count
     assert await last_activity() > before
+
+
+async def test_other_nodes_come_before_a_sample_and_only_when_they_are_news(connect, broadcast):
+    socket = await connect(params={"hz": "10"})
+    kinds = {frame["kind"] for frame in await read_frames(socket, 8)}
+    assert kinds == {"hello", "history", "sample"}  # of what there is not, nothing is said
+    # 25 samples may take longer than a file stays fresh; a date ahead is as near as one behind.
+    write_nodes(nodes_file(), found(time.time() + 4))
+    frames = await read_frames(socket, 25)
+    (nodes,) = [frame for frame in frames if frame["kind"] == "nodes"]
+    assert nodes["version"] == 1
+    assert [each["name"] for each in nodes["nodes"]["nodes"]] == ["nb", "nc"]
+    nodes_file().unlink()
+    frames = await read_frames(socket, 25)
+    assert [frame["nodes"] for frame in frames if frame["kind"] == "nodes"] == [None]
 
 
 async def test_handlers_only_read(jp_fetch, broadcast):

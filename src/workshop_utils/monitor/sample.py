@@ -1,10 +1,12 @@
 """One moment of the machine, and its JSON frame."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.host import HostReading
+from workshop_utils.monitor.my_gpus import held_gpus
 
 STREAM_VERSION = 1
 
@@ -19,7 +21,13 @@ class Sample:
     host: Reading[HostReading]
 
     @cached_property
+    def my_gpus(self) -> tuple[int, ...] | None:
+        """The indices of the GPUs that this job holds; None where nothing says so, and all may be."""
+        return held_gpus(self.gpus.data or ())
+
+    @cached_property
     def frame(self) -> str:
         """The sample as a JSON frame of the stream, encoded once for all clients."""
         envelope = f'"version": {STREAM_VERSION}, "kind": "sample", "time": {round(self.time, 3)}'
-        return f'{{{envelope}, "gpus": {self.gpus.json}, "host": {self.host.json}}}'
+        mine = json.dumps(self.my_gpus)
+        return f'{{{envelope}, "my_gpus": {mine}, "gpus": {self.gpus.json}, "host": {self.host.json}}}'

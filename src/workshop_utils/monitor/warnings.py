@@ -119,11 +119,11 @@ def kinds_wanted(settings: WarningSettings) -> frozenset[str]:
 
 
 def conditions(sample: Sample, settings: WarningSettings, owners: Owners) -> Iterator[tuple[Key, Condition]]:
-    """Yield what can be judged now; a GPU without figures, or a provider without data, yields nothing."""
+    """Yield what can be judged now; a GPU without figures, or another job's, yields nothing."""
     if sample.host.data is not None and settings.job_memory_percent is not None:
         yield ("job_memory", None), job_memory(sample.host.data, settings.job_memory_percent, settings.unit)
     for gpu in sample.gpus.data or ():
-        if gpu.status != "ok":
+        if gpu.status != "ok" or (sample.my_gpus is not None and gpu.index not in sample.my_gpus):
             continue
         if settings.gpu_memory_percent is not None:
             yield (

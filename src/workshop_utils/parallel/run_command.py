@@ -1,4 +1,4 @@
-"""``workshop run``: run a script on several ranks of this node."""
+"""``workshop run``: run a script on several ranks of this node, or of several nodes of a Slurm job."""
 
 import argparse
 import json
@@ -12,12 +12,15 @@ from typing import Any
 
 from workshop_utils.parallel.launch.launcher import TIMEOUT_SECONDS, launch
 
-EPILOG = """example: workshop run --ranks 2 tensor_parallel.py --tokens 4096
+EPILOG = """examples: workshop run --ranks 2 tensor_parallel.py --tokens 4096
+          workshop run --nodes 2 --ranks 8 pipeline.py        (in a Slurm job of two nodes)
 
 Runs the script as `torchrun` would, in processes of their own: rank i finds LOCAL_RANK=i and uses GPU i, or
 gloo on the CPU. What stands after SCRIPT goes to the script. Each line of output has its rank in front. When
 a rank fails, hangs or is killed, all are ended within seconds, and the last line says which rank it was, why,
-and where the logs are. Only this machine's loopback interface is listened on.
+and where the logs are. Only this machine's loopback interface is listened on. With --nodes, srun starts
+torchrun on as many nodes of this Slurm job, --ranks on each; they meet at a port of the first node, so only
+inside a cluster's own network.
 
 --json prints {"outcome", "message", "ranks", "seconds", "measurements"} on standard output and the ranks'
 lines on standard error. outcome: finished, failed, killed, out_of_memory, timed_out, interrupted.
@@ -31,6 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``workshop run``."""
     parser.epilog = EPILOG
     parser.add_argument("--ranks", type=int, required=True, metavar="N", help="how many ranks to start")
+    parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="nodes of this Slurm job (default 1)"
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: the GPUs, where there are some")
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS",
@@ -48,11 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         with sigterm_interrupts(), redirect_stdout(sys.stderr if arguments.json else sys.stdout):
             result = launch(
                 arguments.script, arguments.arguments, arguments.ranks,
-                device=arguments.device, timeout_seconds=arguments.timeout,
+                nodes=arguments.nodes, device=arguments.device, timeout_seconds=arguments.timeout,
             )  # fmt: skip
     except KeyboardInterrupt:
         if arguments.json:
-            print_json(interrupted(arguments.ranks, time.monotonic() - started))
+            print_json(interrupted(arguments.ranks * arguments.nodes, time.monotonic() - started))
         else:
             print(INTERRUPTED, file=sys.stderr)
         raise

@@ -49,14 +49,21 @@ def _failures(folder: RunFolder) -> tuple[dict[int, int], float]:
 
     A negative code is a signal, as subprocess has it.
     """
-    try:
-        told = json.loads(folder.failures.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    rows: list[dict[str, Any]] = []
+    ended_others_at = math.inf
+    for file in sorted(folder.path.glob("failures*.json")):  # one, or one of each node
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        rows += told["failures"]
+        if told["ended_others_at"] is not None:
+            ended_others_at = min(ended_others_at, told["ended_others_at"])
+    if not rows:
         return {}, math.inf
-    rows: list[dict[str, Any]] = told["failures"]
     start = min(row["time"] for row in rows)
     codes = {row["rank"]: row["exit_code"] for row in rows if row["time"] <= start + SAME_MOMENT_SECONDS}
-    return codes, told["ended_others_at"]
+    return codes, ended_others_at
 
 
 def _order(rank: RankState, code: int, ended_others_at: float) -> tuple[int, float]:

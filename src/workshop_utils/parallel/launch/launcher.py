@@ -3,6 +3,7 @@
 The ranks never run in the process that launches: torchrun is started anew (no fork), in a session of its own.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from workshop_utils.parallel.launch.diagnosis import diagnose
 from workshop_utils.parallel.launch.environment import run_environment
 from workshop_utils.parallel.launch.gpu_held import gpu_memory_held_here
 from workshop_utils.parallel.launch.hang import describe_hang
+from workshop_utils.parallel.launch.nodes import end_step, nodes_environment, step_command
 from workshop_utils.parallel.launch.processes import end_processes, processes_of
 from workshop_utils.parallel.launch.rank_state import RankState
 from workshop_utils.parallel.launch.request import RunRequest, check_request
@@ -36,6 +38,7 @@ def launch(  # noqa: PLR0913 - what to run, and how
     arguments: Sequence[str] = (),
     ranks: int = 1,
     *,
+    nodes: int = 1,
     device: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     environment: Mapping[str, str] = MappingProxyType({}),
@@ -45,16 +48,19 @@ def launch(  # noqa: PLR0913 - what to run, and how
 
     Each line that a rank prints appears on standard output with its rank in front. Rank i finds LOCAL_RANK=i
     and uses GPU i, or gloo on the CPU: ``device`` is cuda, cpu or None, for GPUs where there are some.
-    A run in which no rank says anything for ``timeout_seconds`` is ended, as is one when ``stop`` says so,
-    which is asked ten times a second. ``environment`` is added to the ranks' own. A run that fails is a
-    result, too. Raises WorkshopError for what cannot be run; KeyboardInterrupt goes on, once all ranks have
-    ended.
+    With several ``nodes`` of this Slurm job, ``ranks`` are those of each, and logs and notes go through the
+    folder that this is called in, which all nodes must see. A run in which no rank says anything for
+    ``timeout_seconds`` is ended, as is one when ``stop`` says so, which is asked ten times a second.
+    ``environment`` is added to the ranks' own. A run that fails is a result, too. Raises WorkshopError for
+    what cannot be run; KeyboardInterrupt goes on, once all ranks have ended.
     """
-    request = check_request(script, arguments, ranks, device, timeout_seconds)
+    request = check_request(script, arguments, ranks, device, timeout_seconds, nodes)
     screen = Screen(sys.stdout)
     if request.device == "cuda" and (held := gpu_memory_held_here()):
         screen.line(f"Note: {held}")
-    folder = RunFolder(Path(tempfile.mkdtemp(prefix="workshop-run-")))
+    # Other nodes do not see this one's temporary folder.
+    where = {"prefix": ".workshop-run-", "dir": Path.cwd()} if request.nodes else {"prefix": "workshop-run-"}
+    folder = RunFolder(Path(tempfile.mkdtemp(**where)))
     kept = False
     try:
         result = _Run(request, folder, screen, environment, stop).result()
@@ -78,7 +84,7 @@ class _Run:
         stop: Callable[[], bool],
     ) -> None:
         self._request, self._folder, self._screen, self._stop = request, folder, screen, stop
-        self._ranks = [RankState(number, folder) for number in range(request.ranks)]
+        self._ranks = [RankState(number, folder) for number in range(request.all_ranks)]
         self._environment = {**run_environment(folder, request.ranks, request.device), **environment}
         self._started = time.monotonic()
 
@@ -89,6 +95,8 @@ class _Run:
             agent = self._start()
             hung = self._watch(agent)
         finally:
+            if self._request.nodes:
+                end_step(self._folder)
             remaining = end_processes(self._environment[RUN_ID])
             if agent is not None:
                 code = agent.wait()
@@ -103,13 +111,21 @@ class _Run:
 
     def _start(self) -> subprocess.Popen[bytes]:
         request = self._request
-        # -P: the folder that the reader works in may hold a json.py.
-        command = [sys.executable, "-P", "-m", AGENT_MODULE, str(request.ranks), str(self._folder.path)]
+        script = [str(request.script), *request.arguments]
+        environment: Mapping[str, str] = self._environment
+        if request.nodes:
+            cores = os.environ.get("SLURM_CPUS_PER_TASK", "")
+            each = int(cores) if cores.isdigit() else None
+            command = step_command(request.nodes, request.ranks, self._folder, script, each)
+            environment = nodes_environment(environment)
+        else:
+            # -P: the folder that the reader works in may hold a json.py.
+            agent = [sys.executable, "-P", "-m", AGENT_MODULE]
+            command = [*agent, str(request.ranks), str(self._folder.path), *script]
         with self._folder.agent_log.open("wb") as log:
             return subprocess.Popen(
-                [*command, str(request.script), *request.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=self._environment,
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=environment,
             )  # fmt: skip
 
     def _watch(self, agent: "subprocess.Popen[bytes]") -> str | None:
@@ -120,6 +136,8 @@ class _Run:
                 return "The run was stopped."
             if limit := self._silent_for():
                 living = {process.pid for process in processes_of(self._environment[RUN_ID])}
+                if self._request.nodes:  # processes of other nodes are not seen from here
+                    living |= {rank.pid for rank in self._ranks if rank.pid is not None}
                 return describe_hang(self._ranks, limit, living, self._folder, self._request.script)
             time.sleep(LOOK_SECONDS)
         return None

@@ -38,3 +38,12 @@ class RunFolder:
     @property
     def failures(self) -> Path:
         return self.path / "failures.json"
+
+    def failures_of(self, node: str) -> Path:
+        """How the ranks of one of several nodes ended."""
+        return self.path / f"failures-{node}.json"
+
+    @property
+    def step(self) -> Path:
+        """The number of Slurm's step that runs the agents of several nodes."""
+        return self.path / "step"
