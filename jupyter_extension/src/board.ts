@@ -94,7 +94,9 @@ export class Board {
         this._gpuCards.set(gpu.index, card);
         this._gpuList.append(...seen.flatMap(each => this._gpuCards.get(each.index)?.node ?? []));
       }
-      card.subtitle = gpu.name;
+      // Words first, which a narrow panel does not cut off.
+      card.subtitle = gpu.mine ? gpu.name : `not in this job · ${gpu.name}`;
+      card.node.classList.toggle('wm-not-mine', !gpu.mine);
       card.owners = owners;
       card.plan = plan;
       card.chartShown = gpuCharts;

@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
 import { element } from './dom';
 import type { IPalette } from './palette';
-import type { ITimeline } from './timeline';
+import { windowOf, type ITimeline } from './timeline';
 
 /** What one chart draws: seconds since 1970, and two lines in percent; null breaks a line. */
 export interface IChartData {
@@ -166,7 +166,6 @@ export class Chart {
 
   private _window(min: number | null, max: number | null): uPlot.Range.MinMax {
     const end = max ?? Date.now() / 1000;
-    const seconds = Math.max(this._timeline.shortestSeconds, end - (min ?? end));
-    return [end - Math.min(seconds, this._windowSeconds), end];
+    return windowOf(min ?? end, end, this._timeline, this._windowSeconds);
   }
 }

@@ -11,9 +11,10 @@ interface ISaid {
   owners: Owners;
   warnings: IWarning[];
   plan: unknown;
+  nodes: unknown;
 }
 
-const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null };
+const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null, nodes: null };
 
 /** What the server says, for the panel, the status bar and the notifications: one socket for all of a page. */
 export class Feed {
@@ -22,6 +23,8 @@ export class Feed {
   warnings: IWarning[] = [];
   /** As the server sent it. */
   plan: unknown = null;
+  /** The other nodes of the job, as the server sent them. */
+  nodes: unknown = null;
   /** What the server says of its CPU and libraries, as it sent it. */
   machine: unknown = null;
   /** Is given every frame as it came, while something is recorded. */
@@ -114,14 +117,13 @@ export class Feed {
         this.history.merge(frame.samples);
         break;
       case 'owners':
-        this._said = { ...this._said, owners: frame.owners };
-        return;
       case 'warnings':
-        this._said = { ...this._said, warnings: frame.warnings };
-        return;
       case 'plan':
-        this._said = { ...this._said, plan: frame.plan };
+      case 'nodes': {
+        const { kind: _, ...said } = frame;
+        this._said = { ...this._said, ...said };
         return;
+      }
       case 'sample':
         this.history.add(frame.sample);
         Object.assign(this, this._said);

@@ -9,6 +9,8 @@ export interface IGpu {
   name: string;
   /** Why there are no figures for this GPU (lost, another job's), or null when it answers. */
   fault: string | null;
+  /** False for one that this job does not hold; true also where nothing says so. */
+  mine: boolean;
   utilizationPercent: number | null;
   memoryUsedBytes: number | null;
   memoryTotalBytes: number | null;
@@ -99,6 +101,7 @@ export type Frame =
   | { kind: 'warnings'; warnings: IWarning[] }
   /** Not read before the panel is opened. */
   | { kind: 'plan'; plan: unknown }
+  | { kind: 'nodes'; nodes: unknown }
   | { kind: 'unknown' };
 
 /** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
@@ -142,12 +145,14 @@ function parseReasons(value: unknown): Record<string, string> {
   return Object.fromEntries(reasons.map(([field, reason]) => [field, String(reason)]));
 }
 
-function parseGpu(value: unknown): IGpu {
+function parseGpu(value: unknown, mine: unknown): IGpu {
   const gpu = fields(value, 'GPU');
+  const index = numberOrNull(gpu.index) ?? 0;
   return {
-    index: numberOrNull(gpu.index) ?? 0,
+    index,
     name: textOrNull(gpu.name) ?? '',
     fault: parseFault(gpu),
+    mine: !Array.isArray(mine) || mine.includes(index),
     utilizationPercent: numberOrNull(gpu.utilization_percent),
     memoryUsedBytes: numberOrNull(gpu.memory_used_bytes),
     memoryTotalBytes: numberOrNull(gpu.memory_total_bytes),
@@ -234,11 +239,11 @@ function parseProvided<T>(value: unknown, name: string, parse: (data: unknown) =
   };
 }
 
-function parseGpus(value: unknown): IGpu[] {
+function parseGpus(value: unknown, mine: unknown): IGpu[] {
   if (!Array.isArray(value)) {
     throw malformed('GPUs that are not a list');
   }
-  return value.map(parseGpu);
+  return value.map(gpu => parseGpu(gpu, mine));
 }
 
 function parseSample(value: unknown): ISample {
@@ -249,7 +254,7 @@ function parseSample(value: unknown): ISample {
   }
   return {
     time,
-    gpus: parseProvided(sample.gpus, 'gpus', parseGpus),
+    gpus: parseProvided(sample.gpus, 'gpus', gpus => parseGpus(gpus, sample.my_gpus)),
     host: parseProvided(sample.host, 'host', parseHost)
   };
 }
@@ -290,6 +295,8 @@ export function readFrame(value: unknown): Frame {
       return { kind: 'warnings', warnings: parseWarnings(frame.warnings) };
     case 'plan':
       return { kind: 'plan', plan: frame.plan };
+    case 'nodes':
+      return { kind: 'nodes', nodes: frame.nodes };
     case 'sample':
       return { kind: 'sample', sample: parseSample(frame) };
     default:

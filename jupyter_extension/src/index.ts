@@ -5,6 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import '../style/base.css';
+import { CellRuns } from './cellRuns';
 import { Feed } from './feed';
 import { recordings } from './recordings';
 import { followSettings } from './settingsSource';
@@ -42,11 +43,18 @@ const plugin: JupyterFrontEndPlugin<void> = {
     files: IDefaultFileBrowser | null
   ) => {
     const feed = new Feed(app.serviceManager.serverSettings);
-    const sidebar = new Sidebar(feed, {
-      contents: app.serviceManager.contents,
-      folder: () => files?.model.path ?? '',
-      lab: app.version
-    });
+    const cells = new CellRuns(() => feed.history.windowSeconds);
+    app.docRegistry.addWidgetExtension('Notebook', cells);
+    const sidebar = new Sidebar(
+      feed,
+      {
+        contents: app.serviceManager.contents,
+        folder: () => files?.model.path ?? '',
+        lab: app.version
+      },
+      cells,
+      path => app.commands.execute('docmanager:open', { path })
+    );
     app.shell.add(sidebar, 'left', { rank: 650 });
     restorer?.add(sidebar, sidebar.id);
     themes?.themeChanged.connect(() => void sidebar.recolour());

@@ -1,12 +1,16 @@
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { Board } from './board';
+import type { CellRow } from './cellRow';
+import type { CellRuns } from './cellRuns';
 import type { Feed } from './feed';
+import type { NodesList } from './nodesList';
 import { Notice } from './notice';
+import type { Open } from './openCell';
 import { parsePlan } from './plan';
 import { RecordBar } from './recordBar';
 import type { IStore } from './saving';
-import { LIVE } from './timeline';
+import { LIVE, windowOf } from './timeline';
 import { WarningList } from './warningList';
 
 const WAITING = 'Waiting for the first sample…';
@@ -18,11 +22,16 @@ export class MonitorPanel extends Widget {
   private readonly _serverNote = new Notice('wm-notice-note');
   private readonly _warnings = new WarningList();
   private readonly _recordBar: RecordBar;
+  private _cellRow: Promise<void> | null = null;
+  private _drawCells: CellRow['draw'] = () => {};
+  private _nodes: Promise<NodesList> | null = null;
   private _frame = 0;
 
   constructor(
     private readonly _feed: Feed,
-    store: IStore
+    store: IStore,
+    private readonly _cells: CellRuns,
+    private readonly _open: Open
   ) {
     super();
     this.addClass('wm-panel');
@@ -44,6 +53,7 @@ export class MonitorPanel extends Widget {
     );
     document.addEventListener('visibilitychange', this._schedule);
     _feed.changed.connect(this._changed, this);
+    _cells.changed.connect(this._schedule);
     this._changed();
     _feed.start();
   }
@@ -60,6 +70,7 @@ export class MonitorPanel extends Widget {
     document.removeEventListener('visibilitychange', this._schedule);
     cancelAnimationFrame(this._frame);
     this._feed.changed.disconnect(this._changed, this);
+    this._cells.changed.disconnect(this._schedule);
     this._recordBar.dispose();
     this._board.dispose();
     super.dispose();
@@ -91,12 +102,37 @@ export class MonitorPanel extends Widget {
   };
 
   private _draw(): void {
-    const { history, owners, plan, settings, warnings } = this._feed;
+    const { history, nodes, owners, plan, settings, warnings } = this._feed;
     this._warnings.show(warnings);
+    if (nodes !== null) {
+      this._nodes ??= this._loadNodes();
+    }
+    void this._nodes?.then(list => list.draw(nodes));
     if (history.latest !== null) {
       const { gpuCharts, jobChart } = settings;
       const { windowSeconds } = history;
-      this._board.draw(history.rows(), { owners, plan: parsePlan(plan), windowSeconds, gpuCharts, jobChart });
+      const rows = history.rows();
+      this._board.draw(rows, { owners, plan: parsePlan(plan), windowSeconds, gpuCharts, jobChart });
+      const { time } = history.latest;
+      this._drawCells(windowOf(rows[0]?.time ?? time, time, LIVE, windowSeconds));
+      if (this._cells.list.length > 0) {
+        this._cellRow ??= this._loadCells();
+      }
     }
+  }
+
+  /** A job of one node loads nothing for others. */
+  private async _loadNodes(): Promise<NodesList> {
+    const { NodesList } = await import('./nodesList');
+    return new NodesList(this._board.node);
+  }
+
+  /** A reader who runs no cell loads nothing for them. */
+  private async _loadCells(): Promise<void> {
+    const { CellRow } = await import('./cellRow');
+    const row = new CellRow(this._cells, this._open);
+    this._drawCells = window => row.draw(window);
+    this._board.node.before(row.node);
+    this._schedule();
   }
 }

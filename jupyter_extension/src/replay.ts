@@ -7,8 +7,8 @@ import { History, type IRow } from './history';
 import { Notice } from './notice';
 import { parsePlan } from './plan';
 import { Player } from './player';
+import { recorded } from './recordedTimeline';
 import { ReplayControls } from './replayControls';
-import { recorded } from './timeline';
 import { damageText, hardwareText, placeAt, type ITrace } from './trace';
 import { WarningList } from './warningList';
 

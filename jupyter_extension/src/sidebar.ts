@@ -1,7 +1,9 @@
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
+import type { CellRuns } from './cellRuns';
 import type { Feed } from './feed';
 import { monitorIcon } from './icon';
+import type { Open } from './openCell';
 import type { MonitorPanel } from './panel';
 import type { IStore } from './saving';
 
@@ -11,7 +13,9 @@ export class Sidebar extends Widget {
 
   constructor(
     private readonly _feed: Feed,
-    private readonly _store: IStore
+    private readonly _store: IStore,
+    private readonly _cells: CellRuns,
+    private readonly _openFile: Open
   ) {
     super();
     this.id = 'workshop-monitor';
@@ -47,7 +51,7 @@ export class Sidebar extends Widget {
 
   private async _load(): Promise<MonitorPanel> {
     const { MonitorPanel } = await import('./panel');
-    const panel = new MonitorPanel(this._feed, this._store);
+    const panel = new MonitorPanel(this._feed, this._store, this._cells, this._openFile);
     (this.layout as PanelLayout).addWidget(panel);
     return panel;
   }

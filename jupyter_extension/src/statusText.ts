@@ -19,7 +19,7 @@ export function statusText(sample: ISample | null, connected: boolean, warnings:
     const text = connected ? NOTHING_YET : 'GPU: disconnected';
     return { text, warnings: '', label: `${text}. Open the GPU monitor.` };
   }
-  const gpus = (sample.gpus.data ?? []).filter(gpu => gpu.fault === null);
+  const gpus = (sample.gpus.data ?? []).filter(gpu => gpu.fault === null && gpu.mine);
   const text = gpus.length === 0 ? hostText(sample) : gpuText(gpus);
   const each = gpus.map(
     gpu =>

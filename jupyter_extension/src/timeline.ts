@@ -1,4 +1,4 @@
-import { elapsed, hourMinute, hourMinuteSecond } from './format';
+import { hourMinute, hourMinuteSecond } from './format';
 
 /** What the charts and tables of one view say of time: the last minutes of a machine, or a recording from its start. */
 export interface ITimeline {
@@ -22,8 +22,7 @@ export interface ITimeline {
   moment: (time: number) => string;
 }
 
-const MINUTE = 60;
-const HOUR = 60 * MINUTE;
+export const MINUTE = 60;
 
 /** In a ten-minute window the first minute would be a sliver, so the axis begins with two. */
 export const LIVE: ITimeline = {
@@ -38,32 +37,12 @@ export const LIVE: ITimeline = {
   moment: hourMinuteSecond
 };
 
-let recordings = 0;
-
-/** The time line of a recording: minutes and seconds since it began. */
-export function recorded(start: number): ITimeline {
-  const since = (time: number): string => elapsed(time - start);
-  return {
-    span: 'whole recording',
-    origin: start,
-    shortestSeconds: 1,
-    steps: [
-      1,
-      2,
-      5,
-      10,
-      15,
-      30,
-      ...[1, 2, 5, 10, 15, 30].map(each => each * MINUTE),
-      HOUR,
-      2 * HOUR,
-      6 * HOUR,
-      24 * HOUR
-    ],
-    height: 110,
-    key: `workshop-monitor-recording-${recordings++}`,
-    aside: ', recorded',
-    label: since,
-    moment: since
-  };
+/** What the axis shows: it ends with the data, grows with it and then rolls. */
+export function windowOf(
+  first: number,
+  last: number,
+  { shortestSeconds }: ITimeline,
+  windowSeconds: number
+): [number, number] {
+  return [last - Math.min(Math.max(shortestSeconds, last - first), windowSeconds), last];
 }

@@ -112,6 +112,13 @@ class Lab:
             self.stop()
             raise RuntimeError(f"{error}\n{self.log}") from None
 
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
     def stop(self) -> None:
         """End the server and wait for it; harmless when it is not running."""
         if self._process is not None and self._process.poll() is None:
