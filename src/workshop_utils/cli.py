@@ -25,6 +25,10 @@ COMMANDS = {
         "explain a log of vLLM or a message out of memory",
     ),
     "plan": ("workshop_utils.cluster.plan_command", "which GPUs of a cluster, how many, and split how"),
+    "request": (
+        "workshop_utils.cluster.request_command",
+        "a plan as a job: its script, checked and submitted",
+    ),
     "bench": ("workshop_utils.parallel.bench_command", "measure this machine beside the predictions"),
     "plot": ("workshop_utils.figures.plot_command", "draw runs of `workshop bench` beside their limits"),
     "run": ("workshop_utils.parallel.run_command", "run a script on several ranks, with torchrun"),
@@ -34,6 +38,7 @@ COMMANDS = {
     "gpus": ("workshop_utils.cluster.gpus_command", "which GPUs of the cluster are free now (Slurm)"),
     "nodes": ("workshop_utils.cluster.nodes_command", "show a job's other nodes in the panel (Slurm)"),
     "site": ("workshop_utils.cluster.site_command", "what a computing centre has; the draft of a new file"),
+    "efficiency": ("workshop_utils.cluster.efficiency_command", "what a Slurm job used of what it asked for"),
     "kernel": ("workshop_utils.lessons.kernel_command", "give an existing JupyterLab our kernel and panel"),
 }
 EXIT_BAD_INPUT = 2

@@ -30,6 +30,7 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
         low, high = plan["range"]
         assert low < plan["expected_tokens_per_s"] < high
         assert plan["certainty"] in ("measured", "assumed")
+        assert f"#SBATCH --nodes={plan['nodes']}" in plan["sbatch"] or "--array" in plan["sbatch"]
     for refused in found["refused"]:
         assert refused.keys() >= {"gpu", "layout", "reason", "nearest"}
         assert refused["reason"] and refused["nearest"]

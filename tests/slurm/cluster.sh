@@ -13,6 +13,12 @@ ACCT=${ACCT:-0}; CGROUP=${CGROUP:-0}; BASE=${SLURM_FIXTURE_PORT:-17000}
 SB=/usr/sbin; ME=$(id -un)
 HOST=$(hostname -s)
 NS=${SLURM_FIXTURE_NS:-auto}; [ "$NS" = auto ] && { unshare --uts --mount true 2>/dev/null && NS=1 || NS=0; }
+# Both lists can be made from a site file: site_nodes.py.
+# name:minutes:most nodes of a job:default (YES or NO):most GPUs of a job (with ACCT=1, by a QOS of that name)
+PARTITIONS=${SLURM_FIXTURE_PARTITIONS:-"
+gpu:4320:4:NO:32
+interactive:720:2:NO:
+"}
 # name:gres-type:gpus:cpus:memMB:features:partition   (the shape of UVA's gpu partition, small)
 NODES=${SLURM_FIXTURE_NODES:-"
 udc-an25-16:a6000:8:48:256000:a6000:gpu
@@ -36,7 +42,8 @@ envs() { echo "export SLURM_CONF=$DIR/slurm.conf"; }
 write_conf() {
   mkdir -p "$DIR"/{munge,ctld,spool,log,run,dev}; chmod 700 "$DIR/munge"; chmod 755 "$DIR"
   [ -s "$DIR/munge/key" ] || (umask 077; head -c 128 /dev/urandom > "$DIR/munge/key")
-  local nodes="" gpun="" intn="" port=$((BASE+10)) i
+  local nodes="" partitions="" tres="gres/gpu" port=$((BASE+10)) i
+  local -A members=()
   : > "$DIR/gres.conf"; cp /etc/hosts "$DIR/hosts"
   while IFS=: read -r name type n cpus mem feat part; do
     [ -n "$name" ] || continue
@@ -50,14 +57,19 @@ write_conf() {
       else ln -sfn /dev/null "$DIR/dev/$name/nvidia$i"; fi
     done
     echo "NodeName=$name Name=gpu Type=$type Flags=nvidia_gpu_env File=$DIR/dev/$name/nvidia[0-$((n-1))]" >> "$DIR/gres.conf"
-    [ "$part" = gpu ] && gpun+=",$name" || intn+=",$name"
+    members[$part]+=",$name"
+    [[ ",$tres," == *",gres/gpu:$type,"* ]] || tres+=",gres/gpu:$type"
     port=$((port+1))
   done <<< "$NODES"
+  while IFS=: read -r name minutes most default _; do
+    [ -n "$name" ] && [ -n "${members[$name]:-}" ] || continue
+    partitions+="PartitionName=$name Nodes=${members[$name]#,} MaxTime=$minutes DefaultTime=60 MaxNodes=$most Default=$default State=UP"$'\n'
+  done <<< "$PARTITIONS"
   local acct="AccountingStorageType=accounting_storage/none"; [ "$ACCT" = 1 ] && acct="AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((BASE+1))
 AccountingStoragePass=$DIR/munge/socket
-AccountingStorageTRES=gres/gpu,gres/gpu:a100,gres/gpu:a40,gres/gpu:a6000,gres/gpu:v100,gres/gpu:h200,gres/gpu:rtx3090
+AccountingStorageTRES=$tres
 AccountingStorageEnforce=limits,qos,associations"
   cat > "$DIR/slurm.conf" <<C
 ClusterName=fake
@@ -92,8 +104,7 @@ MinJobAge=300
 EnforcePartLimits=ALL
 $acct
 $nodes
-PartitionName=gpu Nodes=${gpun#,} MaxTime=3-00:00:00 DefaultTime=1:00:00 MaxNodes=4 State=UP
-PartitionName=interactive Nodes=${intn#,} MaxTime=12:00:00 DefaultTime=1:00:00 MaxNodes=2 State=UP
+$partitions
 C
   [ "$CGROUP" = 1 ] && printf 'CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\nConstrainDevices=yes\n' > "$DIR/cgroup.conf"
   # Slurm >= 23.11 loads a cgroup plugin even for proctrack/linuxproc; older releases refuse the word "disabled"
@@ -150,9 +161,12 @@ start() {
   wait_for bash -c 'scontrol ping | grep -q "is UP"'
   if [ "$ACCT" = 1 ]; then  # the QOS needs the gres/gpu TRES, which slurmctld registers on its first start
     wait_for bash -c 'sacctmgr -n list tres type=gres | grep -q gpu'
-    q sacctmgr -i add qos gpu set MaxTRESPerJob=gres/gpu=32,node=4 Flags=DenyOnLimit || true
-    wait_for bash -c 'scontrol show assoc_mgr flags=qos | grep -q "QOS=gpu"'
-    wait_for scontrol update partitionname=gpu qos=gpu
+    while IFS=: read -r name _ most _ gpus; do
+      [ -n "$name" ] && [ -n "$gpus" ] && grep -q "^PartitionName=$name " "$DIR/slurm.conf" || continue
+      q sacctmgr -i add qos "$name" set MaxTRESPerJob="gres/gpu=$gpus,node=$most" Flags=DenyOnLimit || true
+      wait_for bash -c "scontrol show assoc_mgr flags=qos | grep -q 'QOS=$name('"
+      wait_for scontrol update partitionname="$name" qos="$name"
+    done <<< "$PARTITIONS"
   fi
   while IFS=: read -r name _; do [ -n "$name" ] || continue; slurmd_start "$name"; done <<< "$NODES"
   wait_for bash -c '! sinfo -h -o %t | grep -qvE "^(idle|mix|alloc)$"'

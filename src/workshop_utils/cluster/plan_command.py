@@ -3,9 +3,13 @@
 import argparse
 import json
 import textwrap
+from dataclasses import replace
 
 from workshop_utils.cluster.gpus_command import print_table
 from workshop_utils.cluster.plan_options import add_plan_options, planning_of
+from workshop_utils.cluster.request import request_of
+from workshop_utils.cluster.request_job import name_for_a_job
+from workshop_utils.cluster.sbatch_script import render
 from workshop_utils.cluster.site import Site
 from workshop_utils.planner.plan import Plan, Planning, Refusal
 from workshop_utils.units import format_gib
@@ -47,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plans; exit code 1 where nothing works. WorkshopError for bad input."""
     site, planning = planning_of(arguments)
     if arguments.json:
-        print(json.dumps({"site": site.name, **planning.as_json()}, indent=2))
+        model = arguments.model
+        scripts = tuple(replace(each, sbatch=script_of(each, site, model)) for each in planning.plans)
+        whole = replace(planning, plans=scripts)
+        print(json.dumps({"site": site.name, **whole.as_json()}, indent=2))
         return 0 if planning.plans else 1
     print(wrapped(f"{heading(planning)}, at {site.title}:"), end="\n\n")
     if not planning.plans:
@@ -66,6 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
     if last := closing(site, planning, len(shown), len(refused)):
         print(f"\n{wrapped(last)}")
     return 0 if planning.plans else 1
+
+
+def script_of(plan: Plan, site: Site, model: str) -> str:
+    """Return the job of a plan, as `workshop request` writes it; ``model`` is the reader's word for it."""
+    return render(request_of(plan, site, model=name_for_a_job(model)), site)
 
 
 def wrapped(text: str, **indents: str) -> str:

@@ -15,11 +15,12 @@ from workshop_utils.planner.precision import BUILDS
 from workshop_utils.planner.wanted import ANSWER_TOKENS, ENGINES, Wanted
 
 
-def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Add the model, the work and the site."""
+def add_plan_options(parser: argparse.ArgumentParser, model_required: bool = True) -> None:
+    """Add the model, the work and the site. ``model_required``: whether nothing can be done without one."""
     parser.add_argument(
-        "model", metavar="MODEL", help="catalogue name, Hugging Face id, model folder or config.json"
-    )
+        "model", metavar="MODEL", nargs=None if model_required else "?",
+        help="catalogue name, Hugging Face id, model folder or config.json",
+    )  # fmt: skip
     group = parser.add_argument_group("what is wanted")
     number(group, "--tokens", "prompt and answer of one sequence (default 4096)", 4096)
     number(group, "--new-tokens", f"of these, tokens of the answer (default {ANSWER_TOKENS}, or a half)")

@@ -12,8 +12,8 @@ from typing import Any
 
 from workshop_utils.parallel.launch.launcher import TIMEOUT_SECONDS, launch
 
-EPILOG = """examples: workshop run --ranks 2 tensor_parallel.py --tokens 4096
-          workshop run --nodes 2 --ranks 8 pipeline.py        (in a Slurm job of two nodes)
+EPILOG = """example: workshop run --ranks 2 tensor_parallel.py --tokens 4096
+         workshop run --nodes 2 --ranks 8 pipeline.py        (in a Slurm job of two nodes)
 
 Runs the script as `torchrun` would, in processes of their own: rank i finds LOCAL_RANK=i and uses GPU i, or
 gloo on the CPU. What stands after SCRIPT goes to the script. Each line of output has its rank in front. When
