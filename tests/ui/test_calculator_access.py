@@ -1,0 +1,67 @@
+"""Calculator, field for a log and free GPUs for everybody: axe's rules in each theme, and the keyboard."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, expect
+from ui.browser import Watched
+from ui.lab import Lab
+from ui.panel import CHANGE_THEME
+from ui.test_access import violations
+from ui.test_device_map_explorer import RUN
+
+NOTEBOOK = "calculator.ipynb"
+FIRST_SECONDS = 120
+CODE = """from workshop_utils.widgets.calculator import Calculator
+from workshop_utils.widgets.free_gpus import FreeGpus
+from workshop_utils.widgets.read_log import ReadLog
+from IPython.display import display
+
+display(Calculator(model="gemma-3-27b", tokens=32_768), ReadLog("CUDA out of memory"), FreeGpus())"""
+OUTPUT = ".jp-OutputArea-output"
+MISSED = "all => all.filter(each => !window.reached.has(each)).map(each => each.outerHTML)"
+
+
+def open_calculator(lab: Lab, page: Page) -> None:
+    """Run a notebook of one cell, and return when its widgets are there."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, lab.home / "work" / NOTEBOOK)
+    page.wait_for_function("window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+    page.evaluate(RUN, NOTEBOOK)
+    expect(page.locator(OUTPUT)).to_have_count(3, timeout=FIRST_SECONDS * 1000)
+    expect(page.locator(OUTPUT).first).to_contain_text("A100-80GB")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"])
+def test_axe_finds_nothing(watched: Watched, gpu_lab: Lab, output: Path, theme: str) -> None:
+    page = watched.open_lab(gpu_lab.url)
+    page.set_viewport_size({"width": 1500, "height": 2600})  # axe looks at what is on the screen
+    open_calculator(gpu_lab, page)
+    page.evaluate(CHANGE_THEME, theme)
+    page.locator(f"{OUTPUT} details summary").first.click()
+    page.wait_for_timeout(500)
+    page.screenshot(path=output / f"calculator-{theme.split(' ', 1)[1].lower().replace(' ', '-')}.png")
+    found = violations(page, OUTPUT)
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_every_control_is_reached_with_the_tab_key(watched: Watched, gpu_lab: Lab) -> None:
+    page = watched.open_lab(gpu_lab.url)
+    page.set_viewport_size({"width": 1500, "height": 2600})
+    open_calculator(gpu_lab, page)
+    calculator = page.locator(OUTPUT).first
+    wanted = calculator.locator("input:visible, select:visible, summary:visible, .noUi-handle:visible")
+    count = wanted.count()
+    assert count > 10
+    wanted.first.focus()
+    page.evaluate("window.reached = new Set()")
+    for _ in range(count + 20):
+        page.evaluate("window.reached.add(document.activeElement)")
+        page.keyboard.press("Tab")
+    missed = wanted.evaluate_all(
+        "all => all.filter(each => !window.reached.has(each)).map(each => each.outerHTML)"
+    )
+    assert missed == []
