@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,3 +121,20 @@ def test_a_slurm_that_hangs_is_left_after_a_while(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(slurm.ask, "__defaults__", ((), 0.5))
     with pytest.raises(WorkshopError, match=r"Slurm did not answer sinfo within 0\.5 s"):
         ask_nodes()
+
+
+def test_when_a_job_would_start_is_asked_of_slurm(cluster: dict[str, str]) -> None:
+    rows = json.loads(workshop(cluster, "--start", "--hours", "2", "--json").stdout)["gpus"]
+    for row in rows:
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", row["start"]), row
+    text = workshop(cluster, "--start").stdout
+    assert "one could start" in text.splitlines()[0]
+    long = json.loads(workshop(cluster, "--start", "--hours", "900", "--json").stdout)["gpus"]
+    assert all(row["start"].startswith("refused: Requested time limit is invalid") for row in long)
+
+
+@pytest.mark.parametrize("words", [("--account", "a\n#SBATCH --x"), ("--partition", "gpu; rm")])
+def test_what_is_no_name_never_reaches_a_script(words: tuple[str, str]) -> None:
+    done = workshop(dict(os.environ), "--start", *words)
+    assert done.returncode == 2
+    assert "is no name of Slurm's" in done.stderr

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ from workshop_utils.units import GB
 
 EPILOG = """example: workshop gpus
          workshop gpus --partition gpu --type a100 --nodes
+         workshop gpus --start --hours 4 --account my_allocation
 
 Free is what no job has been given. Usable is what is free on a node that takes jobs and has cores and memory
-left for it: --cores and --memory-gb for each GPU. --json prints {"gpus": [{"type", "total", "free", "usable",
-"usable_on_one_node", "nodes", "features"}], "nodes": [...], "unread": [...]}."""
+left for it: --cores and --memory-gb for each GPU. --start asks Slurm for each type when a job with one
+of them would start (sbatch --test-only, which submits nothing). --json prints {"gpus": [{"type", "total", "free",
+"usable", "usable_on_one_node", "nodes", "features", "start"}], "nodes": [...], "unread": [...]}."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,13 +30,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--memory-gb", type=float, default=8, help="main memory wanted for each GPU (default 8 GB)"
     )
     parser.add_argument("--nodes", action="store_true", help="a line for each node besides")
+    parser.add_argument("--start", action="store_true", help="when would a job with one of them start?")
+    parser.add_argument("--hours", type=float, default=1, help="of that job (default 1)")
+    parser.add_argument("--account", metavar="NAME", help="of that job, where the centre wants one")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; WorkshopError for a type or partition that is not there, or no Slurm."""
-    if arguments.cores < 1 or arguments.memory_gb < 0:
-        raise WorkshopError("--cores must be 1 or more, and --memory-gb 0 or more.")
+    check(arguments)
     found = ask_nodes(arguments.partition)
     memory = round(arguments.memory_gb * GB)
     rows = summary(found.nodes, arguments.cores, memory)
@@ -45,15 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
         if not rows:
             choices = ", ".join(dict.fromkeys(gpu for node in found.nodes for gpu in node.gpus))
             raise WorkshopError(f"there is no GPU of type {arguments.type} here; choices: {choices}.")
+    if arguments.start:
+        for row in rows:
+            row["start"] = expected_start(row["type"], found.nodes, arguments, memory)
     kept = {row["type"] for row in rows}
     lines = [line for line in node_lines(found.nodes, arguments.cores, memory) if line["type"] in kept]
     if arguments.json:
         print(json.dumps({"gpus": rows, "nodes": lines, "unread": found.unread}, indent=2))
         return 0
-    print_table(
-        ("type", "total", "free", "usable", "most on one node", "features"),
-        [tuple(row[key] for key in TYPE_KEYS) for row in rows],
-    )
+    start = {"start": "one could start"} if arguments.start else {}
+    headers = ("type", "total", "free", "usable", "most on one node", *start.values(), "features")
+    keys = (*TYPE_KEYS[:-1], *start, TYPE_KEYS[-1])
+    print_table(headers, [tuple(row[key] for key in keys) for row in rows])
     if arguments.nodes:
         print()
         print_table(
@@ -70,6 +78,34 @@ def run(arguments: argparse.Namespace) -> int:
 
 TYPE_KEYS = ("type", "total", "free", "usable", "usable_on_one_node", "features")
 NODE_KEYS = ("node", "type", "total", "free", "usable", "why")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise WorkshopError for amounts that are none, and for names that are none of Slurm's."""
+    if arguments.cores < 1 or arguments.memory_gb < 0:
+        raise WorkshopError("--cores must be 1 or more, and --memory-gb 0 or more.")
+    for name in ("partition", "account"):
+        value = getattr(arguments, name)
+        if value is not None and not re.fullmatch(r"[\w.,-]+", value):
+            raise WorkshopError(f"{name} {value!r} is no name of Slurm's; `sinfo` lists partitions.")
+
+
+def expected_start(gpu: str, nodes: Sequence[Node], arguments: argparse.Namespace, memory_bytes: int) -> str:
+    """Return when Slurm would start a job with one GPU of a type, or why it takes none."""
+    from workshop_utils.cluster import submit
+
+    partition = next(node.partitions[0] for node in nodes if gpu in node.gpus)
+    wanted = {
+        "partition": arguments.partition or partition, "gres": f"gpu:{gpu}:1", "nodes": 1,
+        "cpus-per-task": arguments.cores, "mem": f"{memory_bytes // 2**20 or 1}M",
+        "time": max(1, round(arguments.hours * 60)),
+        **({"account": arguments.account} if arguments.account else {}),
+    }  # fmt: skip
+    lines = [f"#SBATCH --{name}={value}" for name, value in wanted.items()]
+    answer = submit.test_only("\n".join(["#!/bin/sh", *lines, "true\n"]))
+    if not answer.accepted:
+        return f"refused: {answer.refusal.said}" if answer.refusal else "refused"
+    return (answer.start or "?").replace("T", " ")
 
 
 def summary(nodes: Sequence[Node], cores: int, memory_bytes: int) -> list[dict[str, Any]]:

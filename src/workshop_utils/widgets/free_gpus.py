@@ -11,7 +11,8 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.lessons.fallback import with_fallback
 from workshop_utils.lessons.table import Table
 from workshop_utils.units import GB
-from workshop_utils.widgets.number_control import WORDS
+
+WHOLE = {"description_width": "initial"}  # labels are not cut
 
 
 class FreeGpus:
@@ -20,10 +21,10 @@ class FreeGpus:
     def __init__(self, cores: int = 4, memory_gb: float = 16) -> None:
         """Start with the cores and the main memory (decimal GB) that a job wants beside each GPU."""
         self.cores = ipywidgets.BoundedIntText(
-            cores, min=1, max=1024, description="Cores each", style=WORDS, layout={"width": "13em"}
+            cores, min=1, max=1024, description="Cores each", style=WHOLE, layout={"width": "13em"}
         )
         self.memory = ipywidgets.BoundedFloatText(
-            memory_gb, min=0, max=10**5, description="Memory each, GB", style=WORDS, layout={"width": "15em"}
+            memory_gb, min=0, max=10**5, description="Memory each, GB", style=WHOLE, layout={"width": "17em"}
         )
         self.refresh = ipywidgets.Button(description="Ask Slurm again", tooltip="one sinfo")
         self.result = ipywidgets.HTML()
