@@ -41,7 +41,7 @@ test-gpu: environment ## verify this machine's GPUs and write reports/gpu-report
 
 ##@ Tests
 .PHONY: test
-test: test-environment chromium proxies slurm ## everything that CI runs, in parallel where that is sound
+test: test-environment chromium proxies slurm ood ## everything that CI runs, in parallel where that is sound
 	@"$(BIN)"/python tests/run_all.py
 
 .PHONY: test-environment
@@ -63,8 +63,14 @@ proxies:
 # A real Slurm with its accounting; nothing of it is started but by a test, in a scratch folder.
 .PHONY: slurm
 slurm:
-	@{ command -v slurmctld && command -v slurmd && command -v munged && command -v slurmdbd && command -v mariadbd; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
-	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server; } || true
+	@{ command -v slurmctld && command -v slurmd && command -v munged && command -v slurmdbd && command -v mariadbd && command -v shellcheck; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server shellcheck; } || true
+
+# Ruby, which renders an Open OnDemand app as the portal does, and shellcheck for the scripts that come of it.
+.PHONY: ood
+ood:
+	@{ command -v ruby && command -v shellcheck; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ruby shellcheck; } || true
 
 .PHONY: test-lint
 test-lint: ## ruff (lint and format) and mypy

@@ -150,7 +150,7 @@ def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("accounting")
     limits = os.getuid() == 0 and os.access("/sys/fs/cgroup/memory", os.W_OK)
-    settings = {"ACCT": "1", "CGROUP": "1" if limits else "0", "SLURM_FIXTURE_PORT": "18400"}
+    settings = {"ACCT": "1", "CGROUP": "1" if limits else "0"}
     with running_cluster(folder, **settings) as environment:
         yield {**environment, "LIMITS": "yes" if limits else ""}
 

@@ -170,6 +170,11 @@ def test_the_command_line(tmp_path, monkeypatch) -> None:
     assert {"--ServerApp.ip=127.0.0.1", "--ServerApp.port=8899", "--ServerApp.port_retries=0"} <= set(command)
     assert command[-2:] == ["--no-browser", "--debug"]
     assert not any("allow-root" in word or "port" in word for word in lab_command(tmp_path, None, True, []))
+    # Jupyter takes one value; a portal's session listens for the portal.
+    for ip in ("--ServerApp.ip=0.0.0.0", "--ip=0.0.0.0"):
+        command = lab_command(tmp_path, None, True, [ip])
+        assert [word for word in command if "ip=" in word] == [ip]
+        assert any("KeyRequired" in word for word in command)
 
 
 def test_the_environment_of_the_kernels(own_home, monkeypatch, tmp_path) -> None:

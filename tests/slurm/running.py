@@ -3,11 +3,15 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
+# Below the ports that the system hands out, above those at which ranks of `workshop run --nodes` meet in the
+# first jobs of a cluster. A cluster takes its first three, and from the tenth on one a node.
+FIRST_PORT, LAST_PORT, PORTS = 22_000, 30_000, 50
 PROGRAMS = ("munged", "slurmctld", "slurmd")
 
 
@@ -27,13 +31,26 @@ def accounts_missing() -> str | None:
     return "needs slurmdbd (Debian: apt-get install slurmdbd slurm-wlm-mysql-plugin mariadb-server)"
 
 
+def free_base() -> int:
+    """Return the first of fifty free ports; test processes begin to look at different ones."""
+    span = (LAST_PORT - FIRST_PORT) // PORTS
+    for step in range(span):
+        base = FIRST_PORT + PORTS * ((os.getpid() + step) % span)
+        with contextlib.suppress(OSError):
+            for port in range(base, base + PORTS):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return base
+    raise RuntimeError("no free ports")
+
+
 @contextlib.contextmanager
 def running_cluster(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     """Start eleven small nodes in the shape of a real centre; yields a client's environment.
 
     ``settings`` are variables of ``cluster.sh``, such as those of ``site_nodes.settings_of``.
     """
-    environment = {**os.environ, **settings}
+    environment = {**os.environ, "SLURM_FIXTURE_PORT": str(free_base()), **settings}
     how = {"env": environment, "capture_output": True, "timeout": 60}
     subprocess.run([CLUSTER, "start", folder], check=True, **how)  # type: ignore[call-overload]
     try:

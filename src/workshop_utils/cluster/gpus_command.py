@@ -16,8 +16,8 @@ EPILOG = """example: workshop gpus
 
 Free is what no job has been given. Usable is what is free on a node that takes jobs and has cores and memory
 left for it: --cores and --memory-gb for each GPU. --start asks Slurm for each type when a job with one
-of them would start (sbatch --test-only, which submits nothing). --json prints {"gpus": [{"type", "total", "free",
-"usable", "usable_on_one_node", "nodes", "features", "start"}], "nodes": [...], "unread": [...]}."""
+of them would start (sbatch --test-only, which submits nothing). --json prints {"gpus": [{"type", "total",
+"free", "usable", "usable_on_one_node", "nodes", "features", "start"}], "nodes": [...], "unread": [...]}."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from workshop_utils.cluster.gpus_command import print_table
 from workshop_utils.cluster.nodes import Node, ask_nodes
 from workshop_utils.cluster.offers import matches
+from workshop_utils.cluster.ood_app import write_app
 from workshop_utils.cluster.partitions import ask_partitions
 from workshop_utils.cluster.site import FOLDER, Site, find_site, site_names
 from workshop_utils.cluster.site_draft import draft
@@ -21,9 +22,11 @@ EPILOG = """examples:
   workshop site new --name mycentre --title "My Centre" --out mycentre.toml
   workshop site check mycentre.toml
   workshop site fields
+  workshop site ood uva --out multigpu-workshop --install /project/class/workshop --cluster rivanna
 
 A site file says what a computing centre has: GPUs, partitions, limits, the words of its Open OnDemand form.
-`new` asks Slurm and writes a draft; `check` reads a file and, on the cluster, compares it with Slurm."""
+`new` asks Slurm and writes a draft; `check` reads a file and, on the cluster, compares it with Slurm. `ood`
+writes an Open OnDemand app with the site's values, for the centre's staff."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--title", default="My Computing Centre", help="the centre's name")
     new.add_argument("--out", metavar="FILE", help="where to write it; default: print it")
     subparsers.add_parser("fields", help="every field of a site file, explained")
+    ood = subparsers.add_parser("ood", help="write an Open OnDemand app that starts the workshop")
+    ood.add_argument("site", nargs="?", help=f"{', '.join(site_names())} or a site.toml")
+    ood.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder for the app")
+    ood.add_argument(
+        "--install", required=True, type=Path, metavar="PREFIX",
+        help="what `make install PREFIX=…` made, as the compute nodes see it",
+    )  # fmt: skip
+    ood.add_argument(
+        "--cluster", metavar="NAME", help="the portal's name of the cluster (default: the site's)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_fields()
     elif arguments.action == "new":
         write_draft(arguments.name, arguments.title, arguments.out)
+    elif arguments.action == "ood":
+        write_ood_app(find_site(arguments.site), arguments.out, arguments.install, arguments.cluster)
     elif arguments.action == "show":
         show_site(find_site(arguments.site))
     else:
@@ -142,6 +157,21 @@ def write_draft(name: str, title: str, out: str | None) -> None:
     except FileExistsError:
         raise WorkshopError(f"{out} is there already; give another --out, or move it away.") from None
     print(f"Wrote {out}. Complete what is marked CHECK, then run `workshop site check {out}`.")
+
+
+def write_ood_app(site: Site, out: Path, install: Path, cluster: str | None) -> None:
+    """Write the app, and say where it goes."""
+    write_app(site, out, install, cluster or site.name)
+    print(
+        f"Wrote {out}. To try it, move it to ~/ondemand/dev/; for everybody, to /var/www/ood/apps/sys/. "
+        f"{out / 'manifest.yml'} says what the portal must have."
+    )
+    if not (install / "bin" / "workshop").exists():
+        print(
+            f"There is no {install / 'bin' / 'workshop'} on this machine; make sure that the compute nodes "
+            "have one (`make install`).",
+            file=sys.stderr,
+        )
 
 
 def print_fields() -> None:

@@ -47,12 +47,14 @@ def lab_command(folder: Path, port: int | None, browser: bool, extra: Sequence[s
         # -P: a queue.py or json.py in the current folder is no module of the server's.
         sys.executable, "-P", "-m", "jupyterlab",
         f"--ServerApp.root_dir={folder}",
-        f"--ServerApp.ip={ADDRESS}",
         "--log-level=WARN",  # what is left to read is the address
         # One Ctrl-C ends it; notebooks save themselves.
         "--ServerApp.answer_yes=True",
     ]  # fmt: skip
-    # A command line goes before every configuration file; what the reader types goes before this.
+    # A command line goes before every configuration file; what the reader types goes before this, which
+    # names nothing again: Jupyter takes one value for each.
+    if not any(word.startswith(("--ServerApp.ip", "--ip")) for word in extra):
+        command.append(f"--ServerApp.ip={ADDRESS}")
     if not any(option in word for word in extra for option in (".token", ".identity_provider_class")):
         command.append("--ServerApp.identity_provider_class=workshop_utils.lessons.lab_key.KeyRequired")
     if (folder / FIRST_NOTEBOOK).exists():

@@ -41,7 +41,7 @@ SLEEPS = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if reason := missing():
         pytest.skip(reason)
-    with running_cluster(tmp_path_factory.mktemp("slurm"), SLURM_FIXTURE_PORT="18900") as environment:
+    with running_cluster(tmp_path_factory.mktemp("slurm")) as environment:
         yield environment
 
 
