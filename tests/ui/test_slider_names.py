@@ -1,15 +1,12 @@
 """The handles of sliders have names, in the output that holds them and nowhere else."""
 
-import shutil
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from workshop_utils.widgets import slider_names
 
 CODE = Path(slider_names.__file__).with_suffix(".js")
-CHROMIUM = shutil.which("chromium")
 SLIDER = '<div class="widget-slider"><label>{}</label><div role="slider" tabindex="0"></div></div>'
 PAGE = (
     f'<div class="jp-OutputArea" id="ours">{SLIDER.format("Tokens (log)")}<div id="names"></div></div>'
@@ -35,14 +32,11 @@ async code => {
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: install Debian's package chromium.")
-def test_each_handle_is_called_as_its_label_says() -> None:
+def test_each_handle_is_called_as_its_label_says(browser: Browser) -> None:
     code = CODE.read_text(encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless"])
-        page = browser.new_page()
-        page.set_content(PAGE)
-        ours, other, later = page.evaluate(RUN, code)
-        browser.close()
+    page = browser.new_page()
+    page.set_content(PAGE)
+    ours, other, later = page.evaluate(RUN, code)
+    page.close()
     assert (ours, other) == (["Tokens (log)"], [None])
     assert later == ["Tokens (log)"] * 2
