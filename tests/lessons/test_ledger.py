@@ -44,8 +44,8 @@ def test_a_prediction_may_be_changed_until_the_answer_is_known(file: Path) -> No
         ("ten", "'ten' is no number"),
         (float("nan"), "nan is no number"),
         (True, "True is no number"),
-        (-1, "-1 GB is no amount of memory"),
-        (0, "0 GB is no amount of memory"),
+        (-1, "-1 GB cannot be"),
+        (0, "0 GB cannot be"),
     ],
 )
 def test_what_is_no_prediction_is_asked_for_again_and_not_kept(file: Path, value: object, words: str) -> None:

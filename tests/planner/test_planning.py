@@ -170,7 +170,49 @@ def test_bad_input_is_one_sentence(fields: dict[str, object], sentence: str) -> 
         planned("llama-3.1-8b", A40, **fields)
 
 
-def test_an_unknown_precision_is_told() -> None:
-    found = planned("llama-3.1-8b", A40, dtypes=("bf17",))
+def test_an_unknown_precision_is_told_once() -> None:
+    with pytest.raises(WorkshopError, match="precision 'bf17' is not known; choose one of float32, bfloat16"):
+        planned("llama-3.1-8b", A40, dtypes=("bf17",))
+
+
+def test_transformers_plans_only_what_its_programs_load() -> None:
+    found = planned("llama-3.1-8b", A40, dtypes=("fp8",))
     assert not found.plans
-    assert "bf17" in found.refused[0].reason
+    assert "fp8 is not planned for with transformers, only bfloat16" in found.refused[0].reason
+    assert found.refused[0].nearest == "--engine vllm"
+
+
+def test_late_plans_come_by_time_so_that_the_first_is_the_closest() -> None:
+    found = planned("llama-3.1-8b", A40, A100, tokens=8192, prompts=100_000, deadline_hours=0.1)
+    assert not any(each.in_time for each in found.plans)
+    times = [each.seconds for each in found.plans]
+    assert times == sorted(times)
+
+
+def test_only_the_smallest_of_16_bits_is_called_the_smallest() -> None:
+    found = planned("llama-3.1-70b", replace(A100, name="H200", gpu=find_gpu("H200")), A100, tokens=8192)
+    for each in found.plans:
+        if "is the smallest GPU here" in each.why:
+            assert each.dtype == "bfloat16"
+
+
+def test_a_batch_leaves_some_room_and_what_does_not_says_so() -> None:
+    found = planned("llama-3.1-70b", A100, A40, tokens=8192, prompts=200)
+    for each in found.plans:
+        share = each.estimate.fullest.process_bytes / each.offer.gpu.usable_bytes
+        assert share <= 1
+        assert each.batch == 1 or share <= 0.97
+        assert ("hardly any room" in each.why) == (share > 0.97)
+
+
+def test_vllm_never_takes_more_than_there_is() -> None:
+    small = Offer("2080", find_gpu("RTX 2080 Ti"), 10, 2, 2, 2, 12)
+    found = planned("llama-3.1-8b", small, engine="vllm", tokens=8192, prompts=100)
+    for each in found.plans:
+        assert each.estimate.fullest.process_bytes <= each.offer.gpu.usable_bytes
+
+
+def test_what_is_published_in_fewer_bits_is_planned_as_it_is() -> None:
+    best = planned("gpt-oss-20b", A100, engine="vllm").plans[0]
+    assert best.dtype == "mxfp4"
+    assert "compare the answers" not in best.why

@@ -40,6 +40,7 @@ def offer_of(site: Site, group: GpuNodes, nodes: Sequence[Node] | None = None) -
         scarce=group.scarce,
         free=None if usable is None else sum(usable),
         free_on_one_node=None if usable is None else max(usable, default=0),
+        absent=usable == [],
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import textwrap
 from dataclasses import replace
 
@@ -32,8 +33,15 @@ expected_tokens_per_s are tokens of answers over the whole job, from the rooflin
 measured to reach of it on H100 and H200 (certainty measured) or are assumed to on others."""
 SHOWN = 10
 WIDTH = 110
+PROGRAMS = {"this workshop": "workshop"}
+LEGEND = (
+    "TP: GPUs that share every layer. PP: GPUs with a part of the layers each. DP: copies that share the "
+    "prompts. tokens/s are of the answers, prompts included. Program workshop: this workshop's runner "
+    "(`workshop bench run`), some four times as fast as plain transformers."
+)
 HEADERS = (
-    "", "GPUs", "split", "precision", "batch", "fullest GPU", "tokens/s", "time", "GPU-hours", "free",
+    "", "GPUs", "split", "precision", "program", "batch", "fullest GPU", "tokens/s", "time", "GPU-hours",
+    "free",
 )  # fmt: skip
 
 
@@ -61,8 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(wrapped(f"Nothing works.{closest_words(planning)}"))
     shown = planning.plans if arguments.all else planning.plans[:SHOWN]
     if shown:
+        if late := late_words(planning):
+            print(wrapped(late), end="\n\n")
         print_plans(shown)
-        print()
+        print(f"\n{wrapped(LEGEND)}\n")
         for number, plan in enumerate(shown[: None if arguments.all else 3], 1):
             print(wrapped(f"{number}. {plan.why}", subsequent_indent="   "))
     refused = planning.refused if arguments.all else first_of_each(planning)
@@ -70,9 +80,34 @@ def run(arguments: argparse.Namespace) -> int:
         print("\nWhat does not work, and the nearest that does:")
         for refusal in refused:
             print(wrapped(refusal_words(refusal), initial_indent="  ", subsequent_indent="    "))
-    if last := closing(site, planning, len(shown), len(refused)):
+    if last := closing(planning, len(shown), len(refused), given(arguments)):
         print(f"\n{wrapped(last)}")
     return 0 if planning.plans else 1
+
+
+def given(arguments: argparse.Namespace) -> str:
+    """Return the options that describe what is wanted, to be typed again."""
+    words = [arguments.model]
+    for name in ("tokens", "new_tokens", "prompts", "batch", "deadline", "engine", "site", "torch_build"):
+        value = getattr(arguments, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name in ("dtype", "gpu"):
+        words += [word for value in getattr(arguments, name) or () for word in (f"--{name}", value)]
+    return shlex.join(words)
+
+
+def late_words(planning: Planning) -> str:
+    """Return that nothing keeps the deadline, and what comes closest; nothing where a plan does."""
+    if any(plan.in_time for plan in planning.plans):
+        return ""
+    best = min(planning.plans, key=lambda plan: plan.seconds)
+    deadline = planning.wanted.deadline_hours
+    wanted = f"{deadline:g} h" if deadline else "the time limit of its partition"
+    return (
+        f"No plan surely keeps {wanted}; the fastest is {best.gpus} × {best.offer.name} "
+        f"({best.layout.words()}, {best.dtype}) with {hours(best.seconds)}."
+    )
 
 
 def script_of(plan: Plan, site: Site, model: str) -> str:
@@ -116,30 +151,21 @@ def print_plans(plans: tuple[Plan, ...]) -> None:
     """Print a line for each plan."""
     rows = [
         (
-            number, f"{plan.gpus} × {plan.offer.name}", plan.layout.words(), plan.dtype, plan.batch,
+            number, f"{plan.gpus} × {plan.offer.name}", plan.layout.words(), plan.dtype,
+            PROGRAMS.get(plan.runner, plan.runner), plan.batch,
             f"{format_gib(plan.estimate.fullest.process_bytes)} of {format_gib(plan.offer.gpu.usable_bytes)}",
             f"{plan.tokens_per_s:.0f} ({plan.low:.0f} to {plan.high:.0f})", hours(plan.seconds),
             f"{plan.gpu_hours:.2f}", free_words(plan),
         )
         for number, plan in enumerate(plans, 1)
     ]  # fmt: skip
-    headers = (
-        "",
-        "GPUs",
-        "split",
-        "precision",
-        "batch",
-        "fullest GPU",
-        "tokens/s",
-        "time",
-        "GPU-hours",
-        "free",
-    )
-    print_table(headers, rows)
+    print_table(HEADERS, rows)
 
 
 def free_words(plan: Plan) -> str:
-    return {True: "now", False: "not now", None: "?"}[plan.starts_now]
+    if plan.offer.absent:
+        return "not here"
+    return {True: "now", False: "not now", None: "not asked"}[plan.starts_now]
 
 
 def hours(seconds: float) -> str:
@@ -167,13 +193,15 @@ def refusal_words(refusal: Refusal) -> str:
     return f"{what}: {refusal.reason}; instead {refusal.nearest}."
 
 
-def closing(site: Site, planning: Planning, plans: int, refused: int) -> str:
-    """Return what was left out, and the next step."""
+def closing(planning: Planning, plans: int, refused: int, options: str) -> str:
+    """Return what was left out, and the next step with the options that were given."""
     parts = []
     hidden = (len(planning.plans) - plans, len(planning.refused) - refused)
     if any(hidden):
-        parts.append(f"{hidden[0]} more plans and {hidden[1]} more refusals with --all.")
+        counts = [
+            f"{count} more {what}" for count, what in zip(hidden, ("plans", "refusals"), strict=True) if count
+        ]
+        parts.append(f"{' and '.join(counts)} with --all.")
     if planning.plans:
-        words = f"workshop request {planning.wanted.architecture.name} … --site {site.name} --plan 1"
-        parts.append(f"`{words}` writes the job of the first.")
+        parts.append(f"`workshop request {options} --plan 1` writes the job of the first.")
     return " ".join(parts)

@@ -14,6 +14,16 @@ from workshop_utils.planner.planning import plan
 from workshop_utils.planner.precision import BUILDS
 from workshop_utils.planner.wanted import ANSWER_TOKENS, ENGINES, Wanted
 
+# What people write for the precisions' own names.
+SHORT = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "4bit": "nf4",
+    "8bit": "int8",
+}
+
 
 def add_plan_options(parser: argparse.ArgumentParser, model_required: bool = True) -> None:
     """Add the model, the work and the site. ``model_required``: whether nothing can be done without one."""
@@ -76,13 +86,19 @@ def planning_of(arguments: argparse.Namespace) -> tuple[Site, Planning]:
         prompts=arguments.prompts,
         batch=arguments.batch,
         engine=arguments.engine,
-        dtypes=tuple(arguments.dtype or ()),
+        dtypes=tuple(SHORT.get(dtype, dtype) for dtype in arguments.dtype or ()),
         deadline_hours=arguments.deadline,
     )
-    chosen = {site.nodes_of(name).name for name in arguments.gpu or ()}
+    chosen = {name for word in arguments.gpu or () for name in names_of(site, word)}
     nodes = None if arguments.no_queue or shutil.which("sinfo") is None else queue()
     offered = [offer for offer in offers(site, nodes) if not chosen or offer.name in chosen]
     return site, plan(wanted, offered, build or site.torch_build)
+
+
+def names_of(site: Site, word: str) -> list[str]:
+    """Return the plan's names that a reader means: one of them, or all of one of Slurm's types."""
+    typed = [each.name for each in site.gpus if each.type.casefold() == word.casefold()]
+    return typed or [site.nodes_of(word).name]
 
 
 def queue() -> list | None:  # type: ignore[type-arg]

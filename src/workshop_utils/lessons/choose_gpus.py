@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from workshop_utils.cluster.gpus_command import node_lines, summary
 from workshop_utils.cluster.nodes import Node, ask_nodes, read_nodes
@@ -18,7 +19,7 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.figures.gpus_and_needs import GpuBar, gpus_and_needs_figure
 from workshop_utils.figures.link_lines import link_lines_figure
 from workshop_utils.figures.picture import Picture
-from workshop_utils.hardware.catalogue import find_gpu
+from workshop_utils.hardware.catalogue import Gpu, find_gpu
 from workshop_utils.lessons.table import Table
 from workshop_utils.measure.measurement import load_measurements
 from workshop_utils.memory.estimate import estimate
@@ -29,7 +30,7 @@ from workshop_utils.planner.layout import Layout
 from workshop_utils.planner.offer import Offer
 from workshop_utils.planner.plan import Plan, Planning
 from workshop_utils.planner.planning import plan
-from workshop_utils.planner.speed import Replica, Text, read_bytes, runners
+from workshop_utils.planner.speed import Replica, Text, read_bytes, runner_of, runners
 from workshop_utils.planner.wanted import ANSWER_TOKENS, Wanted
 from workshop_utils.units import GB, format_gib
 
@@ -46,7 +47,8 @@ SPEED_FILES = (
     "two_h100_references",
 )
 SPEED_MODELS = ("llama-3.1-8b", "mistral-small-24b")
-SPEED_ENGINES = ("this workshop", "vLLM")
+PLAIN = "transformers, eager"
+SPEED_ENGINES = ("this workshop", "vLLM", PLAIN)
 
 
 def lesson_site() -> Site:
@@ -73,22 +75,27 @@ def site_table(site: Site) -> Table:
 
 
 def needs_figure(site: Site, model: str, tokens: int, dtypes: Sequence[str]) -> Picture:
-    """Draw the site's GPUs and what one prompt of so many tokens needs in each precision."""
-    shape = find_architecture(model)
-    needs = {
-        dtype: estimate(shape, tokens=tokens, new_tokens=ANSWER_TOKENS, dtype=dtype).fullest.needed_bytes
-        for dtype in dtypes
-    }
-    bars = [
-        GpuBar(each.name, each.gpu.usable_bytes, reach_words(each.gpu.usable_bytes, needs))
-        for each in site.gpus
-    ]
+    """Draw the site's GPUs and what one prompt of so many tokens needs in each precision, as planned for."""
+    wanted = Wanted(find_architecture(model), tokens, min(ANSWER_TOKENS, max(1, tokens // 2)))
+    needs = {dtype: needed_bytes(wanted, dtype) for dtype in dtypes}
+    bars = [GpuBar(each.name, each.gpu.usable_bytes, reach_words(each.gpu, needs)) for each in site.gpus]
     return gpus_and_needs_figure(bars, needs, f"{model}, {tokens:,} tokens: which GPU holds it alone?")
 
 
-def reach_words(usable_bytes: int, needs: dict[str, int]) -> str:
-    """Return the precisions that fit."""
-    fits = [dtype for dtype, size in needs.items() if size <= usable_bytes]
+def needed_bytes(wanted: Wanted, dtype: str) -> int:
+    """Return what the program that the planner would take needs for one prompt on one GPU."""
+    own = runner_of(wanted.architecture, "transformers", dtype).name == "this workshop"
+    found = estimate(
+        wanted.architecture, tokens=wanted.tokens, new_tokens=wanted.new_tokens, dtype=dtype,
+        cache="static" if own else None,
+    )  # fmt: skip
+    return found.process_bytes
+
+
+def reach_words(gpu: Gpu, needs: dict[str, int]) -> str:
+    """Return the precisions that fit; a GPU without bfloat16 computes in float16, which is as large."""
+    names = {"bfloat16": "bfloat16" if gpu.native_bf16 else "float16"}
+    fits = [names.get(dtype, dtype) for dtype, size in needs.items() if size <= gpu.usable_bytes]
     return ", ".join(fits) if fits else "not alone"
 
 
@@ -145,23 +152,25 @@ def speeds_table(speeds: Sequence[RecordedSpeed]) -> Table:
 
 def recorded_speed(model: str, gpu: str, engine: str) -> float:
     """Return one recorded speed in tokens a second."""
-    return next(
-        each.tokens_per_s
-        for each in recorded_speeds()
-        if (each.model, each.gpu, each.engine) == (model, gpu, engine)
-    )
+    found = {(each.model, each.gpu, each.engine): each.tokens_per_s for each in recorded_speeds()}
+    if (model, gpu, engine) not in found:
+        choices = "; ".join(", ".join(key) for key in found)
+        raise WorkshopError(f"there is no recorded run of {model}, {gpu}, {engine}; there are {choices}.")
+    return found[model, gpu, engine]
 
 
 def links_figure(site: Site, model: str, prompt: int) -> Picture:
-    """Draw how tensor parallel prefill is expected to scale on the site's first NVLink and PCIe types."""
+    """Draw how tensor parallel prefill is expected to scale on one type of the site, over either link."""
     shape = find_architecture(model)
+    several = [each for each in offers(site) if each.per_node > 1]
+    offer = max(several, key=lambda each: (each.link == "nvlink", each.per_node, each.nodes))
+    sizes = [size for size in RANKS if size <= offer.per_node]
     lines = {}
-    for link in ("nvlink", "pcie"):
-        linked = [each for each in offers(site) if each.link == link and each.per_node > 1]
-        for offer in linked[:1]:
-            name = f"{offer.name}, {'NVLink' if link == 'nvlink' else 'PCIe'}"
-            sizes = [size for size in RANKS if size <= offer.per_node]
-            lines[name] = {size: prefill_seconds(shape, offer, size, prompt) for size in sizes}
+    for link, words in (("nvlink", "NVLink"), ("pcie", "PCIe")):
+        if link == "pcie" or offer.link == "nvlink":
+            linked = replace(offer, link=link)  # type: ignore[arg-type]
+            name = f"{offer.name} over {words}"
+            lines[name] = {size: prefill_seconds(shape, linked, size, prompt) for size in sizes}
     note = "expected: roofline and measured shares; sums over PCIe and over more than two GPUs are assumed"
     return link_lines_figure(lines, f"{model}: the first token of a prompt of {prompt:,} tokens", note)
 
@@ -220,33 +229,43 @@ def why_table(queue: Queue, site: Site) -> Table:
     return Table(("node", "type", "why", "free", "usable"), rows, queue.source + ".", text_columns=3)
 
 
-def plans_for(site: Site, queue: Queue, model: str, tokens: int, prompts: int) -> Planning:
-    """Return the planner's answers for the lesson's cell."""
-    wanted = Wanted(find_architecture(model), tokens, ANSWER_TOKENS, prompts=prompts)
-    return plan(wanted, offers(site, queue.nodes), site.torch_build)
+def plans_for(site: Site, queue: Queue, model: str, tokens: int, **more: Any) -> Planning:
+    """Return the planner's answers for the lesson's cell; ``more`` are the other fields of ``Wanted``."""
+    answer = min(ANSWER_TOKENS, max(1, tokens // 2))
+    return plan(
+        Wanted(find_architecture(model), tokens, answer, **more), offers(site, queue.nodes), site.torch_build
+    )
 
 
 def plans_table(planning: Planning, most: int = 6) -> Table:
     """Return the first plans, each with its why."""
     rows = [
         (
-            f"{each.gpus} × {each.offer.name}", each.layout.words(), each.dtype, each.why,
-            f"{each.tokens_per_s:.0f} ({each.low:.0f} to {each.high:.0f})", f"{each.gpu_hours:.1f}",
+            f"{number}", f"{each.gpus} × {each.offer.name}", each.layout.words(), each.dtype, each.why,
+            f"{each.tokens_per_s:.0f} ({each.low:.0f} to {each.high:.0f})", f"{each.seconds / 3600:.1f} h",
+            f"{each.gpu_hours:.1f}",
         )
-        for each in planning.plans[:most]
+        for number, each in enumerate(planning.plans[:most], 1)
     ]  # fmt: skip
-    headers = ("GPUs", "split", "precision", "why", "tokens/s (range)", "GPU-hours")
+    headers = (
+        "", "GPUs", "split", "precision", "why", "answer tokens/s, prompts included (range)", "time",
+        "GPU-hours",
+    )  # fmt: skip
     rest = len(planning.plans) - len(rows)
-    caption = f"{rest} more plans; {planning.considered} layouts were considered."
-    return Table(headers, rows, caption, text_columns=4)
+    caption = (
+        f"{rest} more plans; {planning.considered} layouts were considered. TP: GPUs that share every layer; "
+        "PP: a part of the layers each; DP: copies that share the prompts."
+    )
+    return Table(headers, rows, caption, text_columns=5)
 
 
-def refused_table(planning: Planning, most: int = 6) -> Table:
-    """Return a refusal for each type of GPU, the reason, and the nearest that works."""
+def refused_table(planning: Planning, most: int = 8) -> Table:
+    """Return the first refusal of one GPU of each type, the reason, and the nearest that works."""
     first: dict[str, tuple[str, ...]] = {}
-    for each in planning.refused:
-        row = (each.offer.name, each.layout.words(), each.dtype, each.reason, each.nearest)
-        first.setdefault(each.offer.name, row)
+    for each in sorted(planning.refused, key=lambda refusal: refusal.layout.gpus):
+        if each.layout.gpus == 1:
+            row = (each.offer.name, each.layout.words(), each.dtype, each.reason, each.nearest)
+            first.setdefault(each.offer.name, row)
     headers = ("GPU", "split", "precision", "does not work because", "nearest that does")
     return Table(headers, list(first.values())[:most], text_columns=5)
 
@@ -275,4 +294,5 @@ def form_table(chosen: Plan, site: Site) -> Table:
         entries = form_entries(request_of(chosen, site), site)
     except WorkshopError as error:
         return Table((), (), f"Not through Open OnDemand: {error}")
-    return Table(("field", "entry"), entries, site.form.get("url", ""), text_columns=2)
+    caption = f"{site.form.get('url', '')}: starts JupyterLab on such a GPU; the script is not run by it."
+    return Table(("field", "entry"), entries, caption, text_columns=2)

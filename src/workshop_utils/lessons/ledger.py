@@ -53,9 +53,7 @@ class Ledger:
         if number is None and value not in (..., None):
             return f"{value!r} is no number; write your prediction as a number in {unit}, for example 12.3."
         if number is not None and number <= 0:
-            return (
-                f"{number:g} {unit} is no amount of memory; write a number above 0 and run this cell again."
-            )
+            return f"{number:g} {unit} cannot be; write a number above 0 and run this cell again."
         if number is None:
             return f"Write your prediction in place of the dots, a number in {unit}, and run this cell again."
         kept = self.entries().get(key)

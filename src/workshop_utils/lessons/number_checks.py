@@ -52,7 +52,7 @@ def judge_number(exercise: NumberExercise, answer: object) -> Feedback:
         return Feedback(None, f"Fill in your answer in place of the dots. {exercise.hint}")
     number = as_number(answer)
     if number is None:
-        return Feedback(False, f"{answer!r} is no number; write one in {exercise.unit}, for example 12.3.")
+        return Feedback(False, f"{answer!r} is no number; write one in {exercise.unit}, for example 12.")
     right = exercise.engine()
     if is_close(number, right):
         return Feedback(True, f"Right: {right:.3g} {exercise.unit}. {exercise.explanation}")

@@ -14,7 +14,8 @@ class Offer:
 
     ``per_node`` GPUs stand in each of ``nodes`` nodes; one job may have ``most_gpus`` on ``most_nodes`` for
     ``most_hours``. ``network_gb_per_s`` is between nodes for each GPU and direction, None where unknown.
-    ``free`` are the usable GPUs now on the fullest node and in all, None where nobody asked Slurm.
+    ``free`` are the usable GPUs now on one node at most and in all, None where nobody asked Slurm; ``absent``:
+    Slurm was asked and has no such GPU at all.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Offer:
     scarce: bool = False
     free_on_one_node: int | None = None
     free: int | None = None
+    absent: bool = False
 
     @property
     def gb_per_s(self) -> float:

@@ -7,11 +7,12 @@ from functools import cached_property
 from workshop_utils.errors import WorkshopError
 from workshop_utils.memory.estimate import Estimate, estimate
 from workshop_utils.memory.largest import fits
+from workshop_utils.memory.precisions import PRECISIONS
 from workshop_utils.planner.layout import Layout, Nodes, place, replica_layouts, sizes_up_to
 from workshop_utils.planner.offer import Offer
 from workshop_utils.planner.plan import Plan, Planning, Refusal, too_large
 from workshop_utils.planner.precision import no_code, obstacle
-from workshop_utils.planner.reasons import explained
+from workshop_utils.planner.reasons import ROOMY, counted, explained
 from workshop_utils.planner.speed import Replica, Speed, Text, runner_of, speeds
 from workshop_utils.planner.wanted import FEWER_BITS, Wanted
 from workshop_utils.units import GIB, format_gib
@@ -45,7 +46,8 @@ def plan(wanted: Wanted, offers: Sequence[Offer], torch_build: str | None = None
 
 def worth_fewer_bits(plan: Plan, others: Sequence[Plan]) -> bool:
     """Return whether a quantised plan saves a GPU or time: else more bits are the better answer."""
-    return plan.dtype in SIXTEEN_BITS or not any(
+    published = plan.wanted.architecture.stored_as
+    return plan.dtype in (*SIXTEEN_BITS, published) or not any(
         other.gpus <= plan.gpus and other.tokens_per_s * WORTHWHILE >= plan.tokens_per_s for other in others
     )
 
@@ -61,13 +63,14 @@ def distinct(refused: Sequence[Refusal]) -> Iterator[Refusal]:
 
 
 def rank(plan: Plan) -> tuple[object, ...]:
-    """Return what plans are sorted by: in time, few GPUs, free, not scarce, 16 bits, small, fast."""
+    """Return what plans are sorted by: in time, few GPUs, free, not scarce, 16 bits, small; else by time."""
     return (
         not plan.in_time,
+        0 if plan.in_time else plan.seconds,
         plan.gpus,
         plan.starts_now is False,
         plan.offer.scarce,
-        plan.dtype not in SIXTEEN_BITS,
+        plan.dtype not in (*SIXTEEN_BITS, plan.wanted.architecture.stored_as),
         round(plan.offer.gpu.usable_bytes / GIB),
         plan.seconds,
     )
@@ -82,15 +85,25 @@ def first_dtype(wanted: Wanted, offer: Offer) -> str:
 
 def dtypes_for(wanted: Wanted, offer: Offer, refused: list[Refusal]) -> Iterator[str]:
     """Yield the precisions that an offer computes in; those that it does not become refusals."""
-    # bfloat16 is what models are published in: a GPU without it is told so, and then takes float16.
-    published = ("bfloat16",) if offer.gpu.native_bf16 else ("bfloat16", "float16")
-    for dtype in wanted.dtypes or (*published, *FEWER_BITS[wanted.engine]):
+    for dtype in wanted.dtypes or default_dtypes(wanted, offer):
         found = obstacle(offer.gpu, dtype, wanted.engine)
         if found is None:
             yield dtype
         else:
             reason, nearest = found
             refused.append(Refusal(offer, dtype, Layout(), reason, nearest))
+
+
+def default_dtypes(wanted: Wanted, offer: Offer) -> tuple[str, ...]:
+    """Return the precisions to try where none is named.
+
+    bfloat16 is what most models are published in: a GPU without it is told so, and then takes float16. vLLM
+    also loads what is published in fewer bits as it is.
+    """
+    usual = ("bfloat16",) if offer.gpu.native_bf16 else ("bfloat16", "float16")
+    stored = wanted.architecture.stored_as
+    published = (stored,) if stored in PRECISIONS and wanted.engine == "vllm" else ()
+    return tuple(dict.fromkeys((*published, *usual, *FEWER_BITS[wanted.engine])))
 
 
 class Search:
@@ -125,7 +138,7 @@ class Search:
             self.refuse(replica, *parted(str(error)))
             return
         if not self.may_fit(one):
-            lacking = one.fullest.needed_bytes - self.offer.gpu.usable_bytes
+            lacking = one.fullest.process_bytes - self.offer.gpu.usable_bytes
             if "max_concurrency" in one.figures:
                 lacking = max(0, -one.figures["kv_pool_bytes"])
             self.refuse(replica, self.full(one), lacking_bytes=lacking)
@@ -141,16 +154,20 @@ class Search:
     def may_fit(self, found: Estimate) -> bool:
         """Return whether what a run cannot do without fits; how the allocator cuts it is asked later."""
         if "max_concurrency" in found.figures:
-            return fits(found, self.offer.gpu)
+            # What stands beside vLLM's share, such as the CUDA context, must have room as well.
+            inside = found.fullest.process_bytes <= self.offer.gpu.usable_bytes
+            return inside and fits(found, self.offer.gpu)
         return found.fullest.needed_bytes <= self.offer.gpu.usable_bytes
 
     def settle(self, plan: Plan) -> Plan | None:
         """Return the plan with a batch that fits as the allocator cuts memory, None where none does."""
         for size in reversed([size for size in sizes_up_to(plan.batch) if size < plan.batch] + [plan.batch]):
-            if fits(self.estimate(plan.layout, size), self.offer.gpu):
+            found = self.estimate(plan.layout, size)
+            roomy = size == 1 or found.fullest.process_bytes <= ROOMY * self.offer.gpu.usable_bytes
+            if "max_concurrency" in found.figures or (roomy and fits(found, self.offer.gpu)):
                 return plan if size == plan.batch else self.planned(plan.layout, plan.nodes, size)
-        usable = format_gib(self.offer.gpu.usable_bytes)
-        self.refuse(plan.layout, f"leaves the allocator too little of {usable} for how it cuts memory")
+        needed = self.estimate(plan.layout, 1).fullest.process_bytes
+        self.refuse(plan.layout, too_large(needed, self.offer))
         return None
 
     def estimate(self, layout: Layout, batch: int) -> Estimate:
@@ -171,6 +188,8 @@ class Search:
         """Return why a layout does not fit."""
         if "max_concurrency" in found.figures:
             pool = found.figures["kv_pool_bytes"]
+            if pool > 0 and found.fullest.process_bytes > self.offer.gpu.usable_bytes:
+                return too_large(found.fullest.process_bytes, self.offer)
             if pool <= 0:
                 return (
                     f"weights and start-up need {format_gib(-pool)} more than vLLM takes of {self.offer.name}"
@@ -179,7 +198,7 @@ class Search:
                 f"vLLM does not start: its cache gets {format_gib(pool)}, too little for one request of "
                 f"{self.wanted.tokens:,} tokens"
             )
-        return too_large(found.fullest.needed_bytes, self.offer)
+        return too_large(found.fullest.process_bytes, self.offer)
 
     def planned(self, layout: Layout, nodes: Nodes, batch: int) -> Plan:
         """Return the plan of a layout with so many sequences at a time on each replica."""
@@ -236,7 +255,8 @@ class Search:
     def nearest(self) -> str:
         """What works on this offer, for whatever does not."""
         if self.plans:
-            return min(self.plans, key=lambda plan: plan.gpus).layout.words()
+            best = min(self.plans, key=lambda plan: plan.gpus)
+            return f"{counted(best)} in {best.dtype}"
         return ""
 
 

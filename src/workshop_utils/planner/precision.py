@@ -7,6 +7,8 @@ from workshop_utils.hardware.catalogue import Gpu
 BUILDS = {"cu126": ((5, 0), (9, 0)), "cu128": ((7, 5), (12, 0)), "cu130": ((7, 5), (12, 0))}
 # vLLM's published builds are made with CUDA 13, which begins at 7.5.
 VLLM_LEAST = (7, 5)
+# What our programs load: 16 bits or 32 as they are, fewer through bitsandbytes.
+TRANSFORMERS_DTYPES = ("bfloat16", "float16", "float32", "int8", "nf4")
 # Where its kernels for fewer bits begin: https://docs.vllm.ai/en/v0.14.0/features/quantization/. Weights in
 # fp8 run on Ampere through Marlin, which unpacks them; from 8.9 on the GPU multiplies in fp8 itself.
 VLLM_LEAST_BITS = {"fp8": (8, 0), "awq": (7, 5)}
@@ -39,7 +41,12 @@ def obstacle(gpu: Gpu, dtype: str, engine: str) -> tuple[str, str] | None:
             "float16, where the model keeps to its range",
         )
     if engine != "vllm":
-        return None
+        if dtype in TRANSFORMERS_DTYPES:
+            return None
+        return (
+            f"{dtype} is not planned for with transformers, only {', '.join(TRANSFORMERS_DTYPES)}",
+            "--engine vllm",
+        )
     if capability(gpu) < VLLM_LEAST:
         return (
             f"vLLM's published builds start at compute capability {dotted(VLLM_LEAST)}, and {name} has "

@@ -6,6 +6,8 @@ from workshop_utils.planner.plan import Plan, Refusal
 from workshop_utils.units import format_gib
 
 SIXTEEN_BITS = ("bfloat16", "float16", "float32")
+# A prediction is off by up to 2 % where it was measured: above this share of a GPU a run may still fail.
+ROOMY = 0.97
 
 
 def explained(plans: Sequence[Plan], refused: list[Refusal]) -> Iterator[Plan]:
@@ -50,7 +52,8 @@ def why(plan: Plan, smallest: int | None) -> str:
     usable = format_gib(plan.offer.gpu.usable_bytes)
     name = plan.offer.name
     if plan.gpus == 1:
-        alone = "is the smallest GPU here that holds" if plan.offer.gpu.usable_bytes == smallest else "holds"
+        first = plan.offer.gpu.usable_bytes == smallest and plan.dtype in SIXTEEN_BITS
+        alone = "is the smallest GPU here that holds" if first else "holds"
         said = f"One {name} {alone} it whole in {plan.dtype} ({needed} of {usable}), so nothing is sent"
     elif plan.layout.replica_gpus == 1:
         said = f"It fits one {name} ({needed} of {usable}); {plan.layout.data} copies share the prompts"
@@ -64,7 +67,7 @@ def why(plan: Plan, smallest: int | None) -> str:
 def split_words(plan: Plan) -> str:
     """Return how a replica is split, and over what."""
     name, layout = plan.offer.name, plan.layout
-    link = "NVLink" if plan.offer.link == "nvlink" else "PCIe, which is slow for that"
+    link = "NVLink" if plan.offer.link == "nvlink" else "PCIe, slower than NVLink"
     if layout.pipeline == 1:
         return f"{layout.tensor} {name} share every layer over {link}"
     if layout.tensor == 1:
@@ -78,10 +81,16 @@ def split_words(plan: Plan) -> str:
 def beside(plan: Plan) -> str:
     """Return what else a reader should weigh."""
     parts = []
-    if plan.dtype not in SIXTEEN_BITS:
+    if plan.dtype not in SIXTEEN_BITS and plan.dtype != plan.wanted.architecture.stored_as:
         parts.append("fewer bits: compare the answers first")
+    if plan.dtype == "float16":
+        parts.append("float16, which a model must keep to the range of")
+    if plan.estimate.fullest.process_bytes > ROOMY * plan.offer.gpu.usable_bytes:
+        parts.append("hardly any room is left")
     if plan.starts_now:
         parts.append("free now")
+    elif plan.offer.absent:
+        parts.append("this Slurm has none")
     elif plan.starts_now is False:
         parts.append("not free now")
     if plan.offer.scarce:
@@ -89,5 +98,5 @@ def beside(plan: Plan) -> str:
     if not plan.in_time:
         deadline = plan.wanted.deadline_hours
         limit = f"the {deadline:g} h you have" if deadline else f"the partition's {plan.offer.most_hours:g} h"
-        parts.append(f"may take longer than {limit}")
+        parts.append(f"takes {plan.seconds / 3600:.1f} h, and may take longer than {limit}")
     return "".join(f"; {part}" for part in parts)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.memory.precisions import find_precision
 from workshop_utils.models.architecture import Architecture
 
 # The planner's own choice where the reader has none: an answer of a page.
@@ -33,8 +34,8 @@ class Wanted:
     def __post_init__(self) -> None:
         for name in ("tokens", "new_tokens", "prompts"):
             value = getattr(self, name)
-            if not 1 <= value <= 10**9:
-                raise WorkshopError(f"{name} {value} is out of range; give a whole number from 1 to 10^9.")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**9:
+                raise WorkshopError(f"{name} {value!r} is out of range; give a whole number from 1 to 10^9.")
         if self.batch is not None and not 1 <= self.batch <= 10**6:
             raise WorkshopError(f"batch {self.batch} is out of range; give a whole number from 1 to 10^6.")
         if self.new_tokens >= self.tokens:
@@ -44,6 +45,8 @@ class Wanted:
             )
         if self.engine not in ENGINES:
             raise WorkshopError(f"engine {self.engine!r} is not planned for; choices: {', '.join(ENGINES)}.")
+        for dtype in self.dtypes:
+            find_precision(dtype)
         if self.deadline_hours is not None and not 0 < self.deadline_hours < 10**5:
             raise WorkshopError(f"a deadline in {self.deadline_hours:g} hours is none; give hours above 0.")
         most = self.architecture.max_positions
