@@ -14,8 +14,8 @@ class Offer:
 
     ``per_node`` GPUs stand in each of ``nodes`` nodes; one job may have ``most_gpus`` on ``most_nodes`` for
     ``most_hours``. ``network_gb_per_s`` is between nodes for each GPU and direction, None where unknown.
-    ``free`` are the usable GPUs now on one node at most and in all, None where nobody asked Slurm; ``absent``:
-    Slurm was asked and has no such GPU at all.
+    ``free`` are the usable GPUs now, ``free_on_one_node`` the most on one; None where nobody asked Slurm.
+    ``absent``: Slurm was asked and has no such GPU at all.
     """
 
     name: str
