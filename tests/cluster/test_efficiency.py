@@ -204,3 +204,27 @@ def test_a_job_that_slurm_does_not_know(accounting: dict[str, str]) -> None:
     done = subprocess.run(words, env=accounting, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert "Slurm's accounting knows no job 987654" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "Slurm accounting storage is disabled",
+            "while it runs, `squeue --jobs=7` and `scontrol",
+        ),
+        ("sacct: fatal: Could not establish a configuration source", "are here but no cluster is configured"),
+    ],
+)
+def test_no_accounts_and_no_cluster_say_what_to_do(
+    said: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "sacct").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["efficiency", "7"]) == 2
+    assert sentence in capsys.readouterr().err

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.cluster.fakes import fake_programs
 from tests.cluster.plans import first
+from workshop_utils.cluster import sbatch_script
 from workshop_utils.cluster.ood_form import form_entries
 from workshop_utils.cluster.request import Request
-from workshop_utils.cluster.sbatch_script import render
+from workshop_utils.cluster.sbatch_script import python_environment, render
 from workshop_utils.cluster.script_options import read_options
 from workshop_utils.cluster.site import Site
 from workshop_utils.errors import WorkshopError
@@ -34,6 +36,14 @@ text = st.lists(st.one_of(st.sampled_from(EVIL), st.text(max_size=20)), min_size
 # What a program can be given as an argument.
 word = text.map(lambda found: found.replace("\0", "").encode("utf-8", "ignore").decode())
 FEW = settings(max_examples=40, deadline=None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_folder_of_this_machine() -> Iterator[None]:
+    """Write scripts as outside of a virtual environment: the stand-ins on the path are what runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sbatch_script, "programs_folder", lambda: None)
+        yield
 
 
 def requests() -> dict[str, tuple[Request, Site]]:
@@ -182,3 +192,17 @@ def test_shellcheck_finds_nothing(kind: str) -> None:
         ["shellcheck", "--severity=warning", "-"], input=script, capture_output=True, text=True, check=False
     )
     assert done.stdout == ""
+
+
+@FEW
+@given(folder=word)
+@example(folder="/home/me/my workshop/.venv/bin")
+def test_the_folder_of_python_stays_one_word(folder: str) -> None:
+    line = list(python_environment(folder))[-1]
+    assert line.startswith("export PATH=")
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"{line}\nprintf %s \"$PATH\""], cwd=place, capture_output=True, check=True,
+            env={"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        assert done.stdout.decode() == f"{folder}:/usr/bin" and not os.listdir(place)

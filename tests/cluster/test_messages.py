@@ -54,6 +54,13 @@ UVA = find_site("uva")
             None,
             "Windows' line ends",
         ),
+        (
+            "sbatch: error: This does not look like a batch script.  The first\nsbatch: error: line must "
+            "start with #! followed by the path to an interpreter.",
+            "This does not look like a batch script",
+            "The first line has to be #!/bin/bash",
+        ),
+        ("sbatch: fatal: Could not establish a configuration source", None, "no cluster is configured; load"),
         ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", None, "try again"),
         ("srun: fatal: SLURM_MEM_PER_CPU and SLURM_MEM_PER_NODE are mutually exclusive.", None, "SLURM_CONF"),
     ],
@@ -74,3 +81,7 @@ def test_an_unknown_message_is_quoted_as_it_is() -> None:
 
 def test_silence_is_told_as_such() -> None:
     assert translate("").said == "nothing"
+
+
+def test_the_check_does_not_send_to_the_check() -> None:
+    assert "--check" not in str(translate("Requested node configuration is not available", UVA))

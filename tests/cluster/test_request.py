@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.cluster.plans import ACCOUNT, all_plans, first, plans, site_of
+from workshop_utils.cluster.programs import program_of
 from workshop_utils.cluster.request import hours_needed, hours_of, request_of, safe_name
+from workshop_utils.cluster.sbatch_script import render
+from workshop_utils.cluster.site_rules import check_script
 from workshop_utils.errors import WorkshopError
 from workshop_utils.units import GB, GIB
 
@@ -69,8 +72,9 @@ def test_hours_of_the_reader_are_taken_up_to_the_limit() -> None:
     assert request_of(plan, UVA, hours=0.1).hours == 0.1
     with pytest.raises(WorkshopError, match=r"500 hours are more than partition \w+ has; give at most \d+"):
         request_of(plan, UVA, hours=500)
-    with pytest.raises(WorkshopError, match="-1 hours are no time for a job"):
-        request_of(plan, UVA, hours=-1)
+    for none in (-1, 0):
+        with pytest.raises(WorkshopError, match=f"{none} hours are no time for a job"):
+            request_of(plan, UVA, hours=none)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +104,11 @@ def test_the_command_proves_the_layout() -> None:
     )
     assert "--tokens 7680 --new 512 --dtype bfloat16" in words
     fewer, _ = first("uva", "gemma-3-27b", dtype="nf4")
-    assert fewer.command[:2] == ("python", "-c") and fewer.command[3:] == (
-        "google/gemma-3-27b-it",
-        "nf4",
-        "64",
-    )
+    assert fewer.command[:2] == ("python", "-c")
+    # The plan's own batch, prompt and answer, so that its memory is tried; its peak to compare with.
+    name, bits, computing, batch, prompt, new, peak = fewer.command[3:10]
+    assert (name, bits, computing) == ("google/gemma-3-27b-it", "nf4", "bfloat16")
+    assert int(batch) >= 1 and (prompt, new) == ("7680", "512") and float(peak) > 10
     compile(fewer.command[2], "generate", "exec")
     served, _ = first("uva", "llama-3.1-70b", "vllm", gpu="A100-80GB", tensor=4, dtype="bfloat16")
     assert served.launcher == "vllm" and "--tensor-parallel-size 4" in " ".join(served.command)
@@ -116,3 +120,31 @@ def test_a_models_own_folder_reaches_the_command() -> None:
     plan = plans("uva", "llama-3.1-8b")[0]
     request = request_of(plan, UVA, model="/scratch/me/my model")
     assert "/scratch/me/my model" in request.command
+
+
+def test_only_what_a_program_loads_is_written() -> None:
+    plan = plans("uva", "llama-3.1-8b")[0]
+    with pytest.raises(WorkshopError, match="no program here loads fp8 with transformers; give --dtype"):
+        program_of(replace(plan, dtype="fp8"), 1, "llama-3.1-8b")
+    # The V100 has no bfloat16 to compute in.
+    old = next(each for each in plans("uva", "llama-3.1-8b") if each.offer.name == "V100")
+    assert program_of(replace(old, dtype="nf4"), 1, "llama-3.1-8b").command[4:6] == ("nf4", "float16")
+
+
+def test_a_quantised_checkpoint_of_vllm_is_the_readers_own() -> None:
+    request, site = first("uva", "llama-3.1-70b", "vllm", dtype="awq-int4-g128", nodes=1)
+    assert request.command[2] == "MODEL-AWQ" and "MODEL-AWQ" in request.client
+    assert "--quantization" not in request.command
+    assert "MODEL-AWQ stands for a checkpoint of meta-llama" in " ".join(request.notes)
+    (problem,) = check_script(render(request, site), site)
+    assert problem.kind == "placeholder" and problem.sentence.startswith("MODEL-AWQ stands for")
+    assert problem.line and "MODEL-AWQ" in render(request, site).splitlines()[problem.line - 1]
+
+
+def test_a_job_says_what_it_loads_and_how_much_it_runs() -> None:
+    twin, _ = first("uva", "gemma-3-27b", gpu="A100-80GB", dtype="bfloat16", tensor=1, pipeline=1)
+    said = " ".join(twin.notes)
+    assert "--twin" in twin.command and "weights are loaded" not in said
+    assert "random weights of the true shape; nothing is downloaded. It runs one batch" in said
+    real, _ = first("uva", "gemma-3-27b", dtype="nf4")
+    assert "of weights are loaded before" in " ".join(real.notes)

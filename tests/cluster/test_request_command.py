@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,8 @@ def test_check_names_line_and_remedy(capsys: pytest.CaptureFixture[str], tmp_pat
         ([*MODEL[1:], "--plan", "9999"], "there is no plan 9999; choose 1 to"),
         ([*MODEL[1:], "--account", "$(id)"], "is no Slurm account"),
         ([*MODEL[1:], "--hours", "100"], "100 hours are more than partition"),
+        ([*MODEL[1:], "--hours", "0"], "0 hours are no time for a job"),
+        ([*MODEL[1:], "--out", "nowhere/job.sh"], "job.sh cannot be written into the folder nowhere"),
         ([*MODEL[1:], "--submit", "--json"], "--json leaves nowhere to ask"),
         (
             ["llama-3.1-70b", "--gpu", "RTX 2080 Ti", "--dtype", "float32", *MODEL[2:]],
@@ -186,3 +189,27 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["request", "--help"])
     assert "workshop request gemma-3-27b --tokens 32768" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_script_finds_the_programs_of_a_virtual_environment(
+    own: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.prefix", "/home/me/my venv" if own else sys.base_prefix)
+    main([*EXAMPLE, "--json"])
+    lines = json.loads(capsys.readouterr().out)["script"].splitlines()
+    assert ("export PATH='/home/me/my venv/bin':\"$PATH\"" in lines) == own
+    assert any("source /path/to/your" in line for line in lines) != own
+
+
+def test_a_placeholder_is_not_the_sites_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted = fake_sbatch(tmp_path, monkeypatch)
+    (tmp_path / "mine.sh").write_text(
+        "#!/bin/bash\n#SBATCH -A YOUR_ALLOCATION -p gpu --gres=gpu:a40:1\nhostname\n"
+    )
+    assert main(["request", "--check", "mine.sh", "--site", "uva", "--submit", "--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "It is not complete: line 2: YOUR_ALLOCATION stands for your own allocation" in said
+    assert not submitted.exists()

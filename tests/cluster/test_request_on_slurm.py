@@ -94,7 +94,7 @@ def test_every_request_of_the_planner_is_accepted(
     hardest: dict[tuple[object, ...], Request] = {}
     for plan in all_plans(name):
         request = request_of(plan, site, ACCOUNT if site.account_required else None)
-        assert check_script(render(request, site), site) == []
+        assert {problem.kind for problem in check_script(render(request, site), site)} <= {"placeholder"}
         # Of requests for the same nodes, GPUs and cores, Slurm is asked about most memory and time at once.
         gpus = (request.group.name, request.nodes, request.gpus_per_node)
         shape = (*gpus, request.constraint, request.array is None)

@@ -100,24 +100,32 @@ def test_sites_are_found_by_name_path_and_variable(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda f: f["gpus"][0].update(nodes="one"), r"gpus\[0\].nodes must be integer, not 'one'"),
-        (lambda f: f["gpus"][0].update(nodes=0), r"\[0\].nodes must be bigger than or equal to 1, not 0"),
+        (lambda f: f["gpus"][0].update(nodes="one"), "GPU H200: nodes must be integer, not 'one'"),
+        (lambda f: f["gpus"][0].update(nodes=0), "GPU H200: nodes must be bigger than or equal to 1, not 0"),
         (
             lambda f: f["slurm"].update(most_gpus=0),
             "slurm.most_gpus must be bigger than or equal to 1, not 0",
         ),
         (
             lambda f: f["partitions"][0].update(most_hours=0),
-            r"partitions\[0\].most_hours must be bigger than 0",
+            "partition gpu: most_hours must be bigger than 0",
         ),
-        (lambda f: f["gpus"][1].update(usable_gib=0), r"gpus\[1\].usable_gib must be bigger than 0, not 0"),
-        (lambda f: f["gpus"][0].pop("gpu"), r"gpus\[0\] must contain \['gpu'\]"),
+        (
+            lambda f: f["gpus"][1].update(usable_gib=0),
+            "GPU A100-80GB: usable_gib must be bigger than 0, not 0",
+        ),
+        (lambda f: f["gpus"][0].pop("gpu"), "GPU H200: lacks gpu "),
+        (lambda f: f["gpus"][4].pop("name"), r"gpus\[4\] lacks name "),
+        (
+            lambda f: f["partitions"][0].update(most_hour=f["partitions"][0].pop("most_hours")),
+            r"gpu: has most_hour, which is no field; did you mean most_hours\? \(`workshop site fields`",
+        ),
         (lambda f: f["gpus"][0].update(gpu="H900"), "GPU H200: no GPU type is called 'H900'"),
         (lambda f: f["gpus"][0].update(partition="gppu"), "in partition 'gppu', which the file does not"),
         (lambda f: f["gpus"][0].update(name="A40"), "two GPUs are called A40"),
         (lambda f: f.update(gpus=[]), "gpus must contain at least 1 items"),
-        (lambda f: f.update(colour="blue"), "must not contain"),
-        (lambda f: f["gpus"][0].update(type="a100;rm"), r"gpus\[0\].type must match pattern"),
+        (lambda f: f.update(colour="blue"), "toml: has colour, which is no field; there are schema, name"),
+        (lambda f: f["gpus"][0].update(type="a100;rm"), "GPU H200: type must match pattern"),
         (lambda f: f["links"][0].update(url="javascript:alert(1)"), r"links\[0\].url must match pattern"),
     ],
 )

@@ -3,16 +3,20 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.slurm.running import missing, running_cluster
 from workshop_utils.cli import main
-from workshop_utils.cluster.nodes import read_nodes
-from workshop_utils.cluster.partitions import YEAR_HOURS, read_hours, read_partitions
-from workshop_utils.cluster.site import read_site
+from workshop_utils.cluster.nodes import Node, read_nodes
+from workshop_utils.cluster.partitions import YEAR_HOURS, PartitionLimits, read_hours, read_partitions
+from workshop_utils.cluster.site import find_site, read_site
+from workshop_utils.cluster.site_compare import compare, marks
 from workshop_utils.cluster.site_draft import draft
+from workshop_utils.units import GB
 
 SINFO = Path(__file__).with_name("sinfo")
 
@@ -37,6 +41,7 @@ def test_show_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "A100-80GB" in text and "a100_80gb" in text and "batch only" in text
     assert "interactive: at most 12 h, 2 nodes, 2 GPUs." in text
+    assert "gpu-mig: at most 72 h, 1 node, 1 GPU." in text
     assert main(["site", "fields"]) == 0
     text = capsys.readouterr().out
     assert "gpus[].type (string, needed): Slurm's name, as in --gres=gpu:TYPE:1" in text
@@ -56,8 +61,15 @@ def test_a_draft_of_a_real_cluster_is_a_site_file_that_fits_it(
     assert counts["A100-40GB"] == ("a100", 1, 8, "a100_40gb")
     assert counts["H200"][:3] == ("h200", 1, 8)
     assert {each.name: each.most_hours for each in site.partitions} == {"gpu": 72, "interactive": 12}
+    assert f"`workshop site check {path}`" in path.read_text()
+    assert {each.name: each.link for each in site.gpus}["H200"] == "nvlink"
+    done = workshop(cluster, "check", str(path))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "Slurm has the same.")
+    assert "CHECK marks are left, lines " in done.stdout
+    path.write_text(path.read_text().replace("# CHECK", "#"))
     done = workshop(cluster, "check", str(path))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Slurm has the same.")
+    assert "CHECK" not in done.stdout
     again = workshop(cluster, "new", "--out", str(path))
     assert again.returncode == 2
     assert "is there already" in again.stderr
@@ -117,3 +129,50 @@ def test_without_slurm_new_says_so(
     assert "there is no sinfo here" in capsys.readouterr().err
     assert main(["site", "check", "example"]) == 0
     assert "There is no Slurm here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({}, None),
+        ({"cores": 9}, "A40: the file says 9 cores a node, Slurm has 64."),
+        ({"cores": 640}, "A40: the file says 640 cores a node, Slurm has 64."),
+        ({"memory_bytes": 420 * GB}, "A40: the file says 420 GB of memory a node, Slurm has 500."),
+        ({"memory_bytes": 460 * GB}, None),
+        ({"most_hours": 700}, "gpu: the file says 700 hours, Slurm has 72."),
+        ({"most_nodes": 99}, "gpu: the file says 99 nodes of a job, Slurm has 4."),
+        ({"most_nodes": 2}, None),
+        ({"name": "gppu"}, "Slurm has no partition gppu."),
+    ],
+)
+def test_compare_names_what_differs(changed: dict[str, Any], sentence: str | None) -> None:
+    site = find_site("uva")
+    part = replace(
+        site.partitions[0], **{k: v for k, v in changed.items() if k in ("most_hours", "most_nodes")}
+    )
+    group = replace(
+        site.nodes_of("A40"), nodes=1, partition=part, cores=changed.get("cores", 64),
+        memory_bytes=changed.get("memory_bytes", 500 * GB),
+    )  # fmt: skip
+    node = Node("n1", ("gpu",), ("idle",), 64, 64, 500 * GB, 500 * GB, {"a40": 8}, {"a40": 0}, ("a40",), None)
+    named = replace(part, name=changed.get("name", "gpu"))
+    found = compare(
+        replace(site, gpus=(group,), partitions=(named,)), [node], [PartitionLimits("gpu", 72, 4, False)]
+    )
+    assert found == ([] if sentence is None else [sentence])
+
+
+def test_marks_that_are_left_are_counted() -> None:
+    text = "# what is marked CHECK\n# CHECK: a\nx = 1\nlink = 'pcie'  # CHECK\n# CHECK: b\n"
+    assert marks(text).startswith("3 CHECK marks are left, lines 2, 4 and 5: ")
+    assert marks("# CHECK\n").startswith("1 CHECK mark is left, line 1: ")
+    assert marks("# marked CHECK\n") == ""
+
+
+@pytest.mark.parametrize(
+    ("gpu", "link"), [("h200", "nvlink"), ("a100", "nvlink"), ("a40", "pcie"), ("x99", "pcie")]
+)
+def test_a_draft_guesses_the_link_by_the_type(gpu: str, link: str) -> None:
+    node = Node("n1", ("gpu",), ("idle",), 64, 64, GB, GB, {gpu: 8}, {}, ("a100_80gb",), None)
+    text = draft("x", "X", [node], [], "folder/my.toml")
+    assert f'link = "{link}"' in text and "`workshop site check folder/my.toml`" in text

@@ -156,3 +156,9 @@ def test_a_job_that_slurm_does_not_know(fake: Path) -> None:
     program(fake, "squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(WorkshopError, match="Unable to contact"):
         submit.job_states("12")
+
+
+def test_slurm_without_a_cluster_says_so_once(fake: Path) -> None:
+    program(fake, "sbatch", "echo 'sbatch: fatal: Could not establish a configuration source' >&2; exit 1")
+    with pytest.raises(WorkshopError, match=r"^Slurm's programs are here but no cluster is configured; load"):
+        submit.test_only(SCRIPT)

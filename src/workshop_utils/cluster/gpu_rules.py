@@ -37,7 +37,9 @@ def changed(ask: GpuAsk, right: str) -> str:
 def no_gpus(case: Case) -> Iterator[Problem]:
     """Refuse a script for a partition with GPUs that asks for none: it gets none."""
     if not case.asks.gpus and any(group.partition == case.partition for group in case.site.gpus):
-        example = case.groups[0].type if case.groups else case.site.types[0]
+        choices = case.groups or case.site.gpus
+        # Not what everybody waits for, where there is anything else.
+        example = next((group for group in choices if not group.scarce), choices[0]).type
         yield Problem("no_gpus", f"the script asks for no GPU and gets none; add --gres=gpu:{example}:1.")
 
 
@@ -87,12 +89,12 @@ def gpus_per_node(case: Case) -> Iterator[Problem]:
     groups, asked = case.groups, case.asks.gpus_per_node
     most = max((group.per_node for group in groups), default=asked)
     if asked > most:
-        kind = f"{case.type} " if case.type else ""
+        kind = f" with {case.type}" if case.type else ""
         nodes = max((group.nodes for group in groups), default=1)
         more = f", or spread them with --nodes={-(-asked // most)}" if nodes * most >= asked else ""
         yield Problem(
             "gpus_per_node",
-            f"{asked} GPUs on a node are more than the {most} that a {kind}node has; ask for {most} or "
+            f"{asked} GPUs on a node are more than the {most} that a node{kind} has; ask for {most} or "
             f"fewer{more}.",
             case.options.line(*GPU_OPTIONS),
         )
@@ -127,4 +129,27 @@ def whole_nodes(case: Case) -> Iterator[Problem]:
             )
 
 
-GPU_RULES = (gpu_type, no_gpus, type_in_partition, constraint, gpus_per_node, gpu_limit, whole_nodes)
+def asked_twice(case: Case) -> Iterator[Problem]:
+    """Refuse two options that say differently what GPUs a node gives."""
+    gres, per_node = (
+        {(ask.type, ask.count) for ask in case.asks.gpus if ask.option == option}
+        for option in ("gres", "gpus-per-node")
+    )
+    if gres and per_node and gres != per_node:
+        yield Problem(
+            "gpus_twice",
+            "--gres and --gpus-per-node ask for different GPUs of a node; keep the one that you mean.",
+            case.options.line("gpus-per-node"),
+        )
+
+
+GPU_RULES = (
+    gpu_type,
+    no_gpus,
+    type_in_partition,
+    constraint,
+    gpus_per_node,
+    gpu_limit,
+    whole_nodes,
+    asked_twice,
+)

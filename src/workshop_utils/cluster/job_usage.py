@@ -63,7 +63,17 @@ def job_usage(job: str) -> JobUsage:
             f"job {job!r} is no job number, such as 1234567; `squeue --me` and `sacct` list yours."
         )
     columns = ",".join(COLUMNS)
-    found = read_sacct(ask("sacct", ["--parsable2", "--noheader", f"--jobs={job}", f"--format={columns}"]))
+    try:
+        text = ask("sacct", ["--parsable2", "--noheader", f"--jobs={job}", f"--format={columns}"])
+    except WorkshopError as error:
+        if "accounting storage is disabled" not in str(error):
+            raise
+        raise WorkshopError(
+            "Slurm accounting storage is disabled here, so what a job used is not known afterwards; while it "
+            f"runs, `squeue --jobs={job}` and `scontrol show job {job}` show it, and `workshop record` in it "
+            "writes down what it uses."
+        ) from None
+    found = read_sacct(text)
     if found is None:
         raise WorkshopError(f"Slurm's accounting knows no job {job}; `sacct` lists yours of today.")
     if found.state in RUNNING:

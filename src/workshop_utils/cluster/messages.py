@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workshop_utils.cluster.site import Site
+from workshop_utils.cluster.slurm import NO_CLUSTER, UNCONFIGURED
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ def translate(text: str, site: Site | None = None) -> Advice:
 def plain(line: str) -> str:
     """Return a line of sbatch without the words that say nothing: its name, "allocation failure"."""
     line = re.sub(r"^\w+: (?:error: |fatal: )?", "", line.strip())
-    return re.sub(r"^(?:allocation failure|Batch job submission failed): ", "", line).rstrip(".")
+    line = re.sub(r"^(?:allocation failure|Batch job submission failed): ", "", line)
+    # What goes on after two spaces goes on in the next line: "… batch script.  The first".
+    return line.partition(".  ")[0].rstrip(".")
 
 
 def no_node(site: Site | None) -> str:
@@ -46,7 +49,10 @@ def no_node(site: Site | None) -> str:
     if site is None:
         return f"{causes} `sinfo -o '%P %G %f %c %m'` lists what nodes have; change what is over it."
     types = ", ".join(f"{name} {most}" for name, most in most_of(site).items())
-    return f"{causes} {site.name} has on a node at most: {types}; `workshop request --check` finds the cause."
+    return (
+        f"{causes} {site.name} has on a node at most: {types}; change what is over it, or what "
+        "`sinfo -o '%P %G %f %c %m'` shows on no node."
+    )
 
 
 def most_of(site: Site) -> dict[str, int]:
@@ -93,8 +99,8 @@ def gres(site: Site | None) -> str:
     return f"GPUs are asked for as --gres=gpu:TYPE:NUMBER with a whole number{types}."
 
 
-# No answer to what was asked: the controller is away, or this machine does not know where it is.
-AWAY = r"Unable to contact slurm controller|Socket timed out|Connection refused|configuration source"
+# No answer to what was asked: the controller is away.
+AWAY = r"Unable to contact slurm controller|Socket timed out|Connection refused"
 # The first pattern that is in the text decides.
 ADVICE: tuple[tuple[str, str | Callable[[Site | None], str]], ...] = (
     (r"QOSMax\w*PerJob|QOSMax\w*PerUser|QOSGrp\w*|AssocMax\w*|AssocGrp\w*", gpu_limit),
@@ -148,6 +154,7 @@ ADVICE: tuple[tuple[str, str | Callable[[Site | None], str]], ...] = (
         "A word on an #SBATCH line is no option that this Slurm knows, or has a value that it does not read; "
         "`sbatch --help` lists them.",
     ),
+    (UNCONFIGURED, f"{NO_CLUSTER}."),
     (
         AWAY,
         "Slurm's controller does not answer from here: try again in a minute, on a login node.",

@@ -3,56 +3,81 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.models.catalogue import load_catalogue
 from workshop_utils.planner.plan import Plan
+from workshop_utils.units import GIB
 
 # srun: one process on each node, which starts its own ranks. torchrun: one rank for each GPU of all nodes.
 # vllm: a server, and then a client that ends it.
 Launcher = Literal["srun", "torchrun", "vllm"]
 FEWER_BITS = ("int8", "nf4")
-# vLLM's word for a precision, where it is no plain --dtype.
-VLLM_QUANTIZATION = {"fp8": "fp8", "awq-int4-g128": "awq"}
+PLAIN = ("bfloat16", "float16", "float32")
 RANK_SUM = "workshop_utils.cluster.rank_sum"
 
+# What stands for a quantised checkpoint of the reader's own: MODEL-AWQ, MODEL-GPTQ …
+OWN_CHECKPOINT = "MODEL-"
+TWIN_NOTE = (
+    "The job proves the plan on random weights of the true shape; nothing is downloaded. It runs one batch, "
+    "not all prompts."
+)
+
+# Arguments: model, stored precision, computing precision, batch, prompt and new tokens, predicted GiB a GPU.
 GENERATE = """\
 import sys
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-name, bits, new_tokens = sys.argv[1], sys.argv[2], int(sys.argv[3])
+name, bits, computing, *numbers = sys.argv[1:]
+batch, prompt, new_tokens = map(int, numbers[:3])
+dtype = getattr(torch, computing)
 fewer = BitsAndBytesConfig(load_in_8bit=bits == "int8", load_in_4bit=bits == "nf4",
-                           bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float16)
+                           bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 model = AutoModelForCausalLM.from_pretrained(
-    name, device_map="auto", dtype="auto", quantization_config=fewer if bits in ("int8", "nf4") else None)
-tokenizer = AutoTokenizer.from_pretrained(name)
-prompt = tokenizer("Multi-GPU inference is", return_tensors="pt").to(model.device)
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=new_tokens)[0]))
-print(*[f"GPU {i}: {torch.cuda.max_memory_allocated(i) / 2**30:.1f} GiB at most"
-        for i in range(torch.cuda.device_count())], sep="\\n")"""
+    name, device_map="auto", dtype=dtype, quantization_config=fewer if bits in ("int8", "nf4") else None)
+# Plain text in every vocabulary, as long as the plan has it.
+ids = torch.randint(1000, 2000, (batch, prompt), device=model.device)
+model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
+               min_new_tokens=new_tokens, max_new_tokens=new_tokens)
+for gpu, predicted in enumerate(numbers[3:]):
+    most = torch.cuda.max_memory_allocated(gpu) / 2**30
+    print(f"GPU {gpu}: {most:.1f} GiB at most, predicted {predicted}")"""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The words of a command, its launcher, a server's client, and what a reader should know of them."""
+    """The words of a command, its launcher, a server's client, and what a reader should know of them.
+
+    ``loads_weights``: whether it reads the real ones.
+    """
 
     command: tuple[str, ...]
     launcher: Launcher
     client: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    loads_weights: bool = False
 
 
 def program_of(plan: Plan, nodes: int, model: str) -> Program:
-    """Return the proof of one replica of a plan on so many nodes. ``model``: what the reader calls it."""
+    """Return the proof of one replica of a plan on so many nodes. ``model``: what the reader calls it.
+
+    Raises WorkshopError for a precision that transformers' programs here do not load.
+    """
     if plan.wanted.engine == "vllm":
         return vllm_program(plan, published_name(model))
+    if plan.dtype not in (*PLAIN, *FEWER_BITS):
+        raise WorkshopError(
+            f"no program here loads {plan.dtype} with transformers; give --dtype one of "
+            f"{', '.join((*PLAIN, *FEWER_BITS))}, or --engine vllm."
+        )
     if nodes > 1:
         note = (
             "The command below adds up over the ranks of all nodes: it proves that they reach one another. "
             "Then put your own script there, which torchrun starts on every GPU."
         )
         return Program(("--module", RANK_SUM), "torchrun", notes=(note,))
-    if plan.runner == "this workshop" or (plan.layout.replica_gpus == 1 and plan.dtype not in FEWER_BITS):
-        return Program(bench_words(plan, model), "srun")
+    if plan.dtype in PLAIN and (plan.runner == "this workshop" or plan.layout.replica_gpus == 1):
+        return Program(bench_words(plan, model), "srun", notes=(TWIN_NOTE,))
     return transformers_program(plan, published_name(model))
 
 
@@ -82,11 +107,20 @@ def bench_words(plan: Plan, model: str) -> tuple[str, ...]:
 
 def transformers_program(plan: Plan, model: str) -> Program:
     """Return plain transformers on the real weights: a precision or a family that no twin of ours has."""
-    notes = [f"The weights of {model} are downloaded unless they are in HF_HOME: do that on a login node."]
+    notes = [
+        f"The weights of {model} are downloaded unless they are in HF_HOME: do that on a login node.",
+        "The job runs one batch of random tokens, not all prompts, and prints measured and predicted memory.",
+    ]
     if plan.dtype in FEWER_BITS:
         notes.append(f"{plan.dtype} needs `pip install bitsandbytes`.")
-    words = ("python", "-c", GENERATE, model, plan.dtype, str(min(plan.wanted.new_tokens, 64)))
-    return Program(words, "srun", notes=tuple(notes))
+    wanted = plan.wanted
+    computing = "bfloat16" if plan.offer.gpu.native_bf16 else "float16"
+    words = (
+        "python", "-c", GENERATE, model, plan.dtype, plan.dtype if plan.dtype in PLAIN else computing,
+        str(plan.batch), str(wanted.prompt), str(wanted.new_tokens),
+        *(f"{gpu.peak_bytes / GIB:.1f}" for gpu in plan.estimate.per_gpu),
+    )  # fmt: skip
+    return Program(words, "srun", notes=tuple(notes), loads_weights=True)
 
 
 def vllm_program(plan: Plan, model: str) -> Program:
@@ -96,21 +130,27 @@ def vllm_program(plan: Plan, model: str) -> Program:
     """
     wanted, layout = plan.wanted, plan.layout
     share = -(-wanted.prompts // layout.data)
-    serve = [
-        "vllm", "serve", model, "--tensor-parallel-size", str(layout.tensor),
-        "--pipeline-parallel-size", str(layout.pipeline), "--max-model-len", str(wanted.tokens),
-        "--max-num-seqs", str(plan.batch), "--load-format", "dummy",
-    ]  # fmt: skip
     notes = [
         "`--load-format dummy` gives random weights, which need no download and prove memory and speed; "
         "without it the real ones are loaded."
     ]
-    if quantization := VLLM_QUANTIZATION.get(plan.dtype):
-        serve += ["--quantization", quantization]
-    else:
-        serve += ["--dtype", plan.dtype]
-    if quantization == "awq":
-        notes.append(f"awq reads a checkpoint that is stored so: put its name in place of {model}.")
+    precision = ["--dtype", plan.dtype]
+    if plan.dtype == "fp8":
+        precision = ["--quantization", "fp8"]
+    elif plan.dtype not in PLAIN:
+        # vLLM reads from a checkpoint's own config.json that it is stored so, and in what it computes.
+        precision, published = [], model
+        model = OWN_CHECKPOINT + plan.dtype.split("-")[0].upper()
+        notes.append(
+            f"{model} stands for a checkpoint of {published} that is stored as {plan.dtype}, yours or a "
+            "published one: put its name or folder there, both times. With dummy weights only its config "
+            "and tokenizer are read."
+        )
+    serve = [
+        "vllm", "serve", model, "--tensor-parallel-size", str(layout.tensor),
+        "--pipeline-parallel-size", str(layout.pipeline), "--max-model-len", str(wanted.tokens),
+        "--max-num-seqs", str(plan.batch), "--load-format", "dummy", *precision,
+    ]  # fmt: skip
     if wanted.kv_dtype:
         serve += ["--kv-cache-dtype", wanted.kv_dtype]
     client = (

@@ -126,7 +126,7 @@ def request_of(
         group=group,
         nodes=nodes.nodes,
         gpus_per_node=nodes.gpus_per_node,
-        hours=hours or hours_of(plan, most),
+        hours=hours_of(plan, most) if hours is None else hours,
         cores_per_node=cores_of(nodes.gpus_per_node, group, site),
         memory_gib=memory_of(nodes.gpus_per_node, plan, group),
         command=program.command,
@@ -135,7 +135,7 @@ def request_of(
         constraint=(group.fast_constraint if talking else None) or group.constraint,
         account=account,
         array=plan.layout.data if plan.layout.data > 1 else None,
-        notes=(*notes_of(plan, most, hours), *program.notes),
+        notes=(*notes_of(plan, most, hours, program.loads_weights), *program.notes),
     )
 
 
@@ -181,15 +181,15 @@ def memory_of(gpus: int, plan: Plan, group: GpuNodes) -> int:
     return rounded if group.memory_bytes is None else min(rounded, group.memory_bytes // GIB)
 
 
-def notes_of(plan: Plan, most: float, hours: float | None) -> tuple[str, ...]:
+def notes_of(plan: Plan, most: float, hours: float | None, loads_weights: bool) -> tuple[str, ...]:
     """Return what a reader should know of the plan, a sentence each."""
+    loaded = f"; {format_gb(read_bytes(plan))} of weights are loaded before" if loads_weights else ""
     each = "each of them" if plan.layout.data > 1 else "it"
     slow = plan.seconds * plan.tokens_per_s / plan.low / 3600
     notes = [
         plan.why,
         f"Expected: {plan.tokens_per_s:.0f} tokens/s ({plan.low:.0f} to {plan.high:.0f}, {plan.certainty}), "
-        f"so {each} takes {duration(plan.seconds / 3600)}, at the slow end {duration(slow)}; "
-        f"{format_gb(read_bytes(plan))} of weights are loaded before.",
+        f"so {each} takes {duration(plan.seconds / 3600)}, at the slow end {duration(slow)}{loaded}.",
     ]
     needed = hours_needed(plan)
     given = hours or most

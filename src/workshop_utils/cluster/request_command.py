@@ -5,8 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+from workshop_utils.cluster.new_file import write_new
 from workshop_utils.cluster.plan_options import add_plan_options
-from workshop_utils.cluster.request_job import Job, checked_script, planned_script, write_new
+from workshop_utils.cluster.request_job import Job, checked_script, planned_script
 from workshop_utils.cluster.site_rules import check_script
 from workshop_utils.cluster.submit import cancel, job_number, job_states, submit, test_only, watch
 from workshop_utils.errors import WorkshopError
@@ -104,7 +105,11 @@ def show(job: Job, arguments: argparse.Namespace) -> None:
         print(f"Not in Open OnDemand: {refusal}")
     for problem in job.problems:
         where = f"line {problem.line}: " if problem.line else ""
-        print(f"{job.site.name} would refuse it: {where}{problem.sentence}")
+        # What the reader has left to fill in no site refuses: it only fails.
+        verdict = (
+            "It is not complete" if problem.kind == "placeholder" else f"{job.site.name} would refuse it"
+        )
+        print(f"{verdict}: {where}{problem.sentence}")
     if not job.problems:
         print(f"{job.site.name}'s site file has nothing against it.")
     print(job.answer or f"Slurm was not asked: {job.unasked}")

@@ -108,12 +108,3 @@ def checked_script(arguments: argparse.Namespace) -> Job:
     # From standard input, Slurm does not know the file that it names a job after.
     name = None if read_options(script).value("job-name") else safe_name(path.name)
     return Job(find_site(arguments.site), script, name)
-
-
-def write_new(path: Path, script: str) -> None:
-    """Write a script; WorkshopError where the file is there: somebody may have put work into it."""
-    try:
-        with path.open("x", encoding="utf-8", errors="replace") as file:
-            file.write(script)
-    except FileExistsError:
-        raise WorkshopError(f"{path} is there already; give another name, or remove it first.") from None

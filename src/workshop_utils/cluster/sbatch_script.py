@@ -4,12 +4,23 @@ What comes from outside is one of three things in it: a name of Slurm's in a saf
 bash, or a comment without control characters. None of them can become a line of its own or an option.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 
 from workshop_utils.cluster.request import Request, safe_name
-from workshop_utils.cluster.shell_words import comment, folder_word, quoted, slurm_time, slurm_word, wrapped
+from workshop_utils.cluster.shell_words import (
+    comment,
+    folder_word,
+    quoted,
+    quoted_word,
+    slurm_time,
+    slurm_word,
+    wrapped,
+)
 from workshop_utils.cluster.site import Site
 
+YOUR_ALLOCATION = "YOUR_ALLOCATION"
 CACHES = {
     "HF_HOME": "huggingface",
     "HF_XET_CACHE": "huggingface/xet",
@@ -41,8 +52,8 @@ def header(request: Request, site: Site) -> Iterator[str]:
     if request.account:
         yield f"#SBATCH --account={request.account}"
     elif site.account_required:
-        yield "# Who pays: put your allocation in place of YOUR_ALLOCATION, and take one # away."
-        yield "##SBATCH --account=YOUR_ALLOCATION"
+        yield f"# Who pays: put your allocation in place of {YOUR_ALLOCATION}, and take one # away."
+        yield f"##SBATCH --account={YOUR_ALLOCATION}"
     yield f"#SBATCH --partition={slurm_word(group.partition.name)}"
     yield f"#SBATCH --nodes={request.nodes}"
     yield "# One task a node; the program in it starts a process for each GPU."
@@ -83,8 +94,7 @@ def environment(request: Request, site: Site) -> Iterator[str]:
         yield ""
     yield "# From here on, the first command that fails ends the job."
     yield "set -euo pipefail"
-    yield "# Python's environment is the one that you submit from. To name another:"
-    yield "# source /path/to/your/environment/bin/activate"
+    yield from python_environment(programs_folder())
     yield ""
     yield "# srun passes the environment and all cores on. Neither is sure by itself: Open OnDemand submits"
     yield "# with --export=NONE, and from Slurm 22.05 on srun does not ask for the cores of the job."
@@ -99,6 +109,21 @@ def environment(request: Request, site: Site) -> Iterator[str]:
         yield f"scratch={folder_word(site.scratch)}"
         for name, folder in CACHES.items():
             yield f'export {name}="${{{name}:-$scratch/{folder}}}"'
+
+
+def programs_folder() -> str | None:
+    """Return where the programs of this virtual environment are, None outside of one."""
+    return None if sys.prefix == sys.base_prefix else os.path.join(sys.prefix, "bin")
+
+
+def python_environment(folder: str | None) -> Iterator[str]:
+    """Yield what makes ``workshop`` and ``python`` those that the script was made with."""
+    if folder is None:
+        yield "# Python's environment is the one that you submit from. To name another:"
+        yield "# source /path/to/your/environment/bin/activate"
+    else:
+        yield "# The Python environment that this script was made in: workshop, python, torchrun."
+        yield f'export PATH={quoted_word(folder)}:"$PATH"'
 
 
 def work(request: Request) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Asks:
             return 1
         match = re.fullmatch(rf"({WHOLE})(?:-{WHOLE})?(?:,{WHOLE})*", text)
         if not match or int(match[1]) < 1:
-            raise MalformedError("nodes", f"--nodes={text} is no number of nodes; write --nodes=2.")
+            raise MalformedError("nodes", f"{text!r} after --nodes is no number of nodes; write --nodes=2.")
         return int(match[1])
 
     def number(self, name: str, default: int | None = None) -> int | None:
@@ -70,7 +70,7 @@ class Asks:
         if text is None:
             return default
         if not re.fullmatch(WHOLE, text) or int(text) < 1:
-            raise MalformedError(name, f"--{name}={text} is no whole number; write --{name}=4.")
+            raise MalformedError(name, f"{text!r} after --{name} is no whole number; write --{name}=4.")
         return int(text)
 
     @cached_property
@@ -111,7 +111,9 @@ class Asks:
                 continue
             match = re.fullmatch(rf"({WHOLE})([KMGT]?)B?", text, re.IGNORECASE)
             if not match:
-                raise MalformedError(name, f"--{name}={text} is no amount of memory; write --{name}=64G.")
+                raise MalformedError(
+                    name, f"{text!r} after --{name} is no amount of memory; write --{name}=64G."
+                )
             return int(match[1]) * MEMORY_UNITS[match[2].upper() or "M"] * factor
         return None
 
@@ -135,7 +137,7 @@ def read_gpus(option: str, text: str, words: list[str]) -> GpuAsk:
     if len(kinds) > 1 or "" in kinds or int(last) < 1 or (not counted and len(words) > 1):
         order = "the type before the number" if words[0].isdecimal() else "with a whole number"
         raise MalformedError(
-            option, f"--{option}={text} names no GPUs that Slurm could read; write {wanted}, {order}."
+            option, f"{text!r} after --{option} names no GPUs that Slurm could read; write {wanted}, {order}."
         )
     return GpuAsk(option, text, kinds[0] if kinds else None, int(last))
 
@@ -145,7 +147,7 @@ def checked_time(text: str) -> str:
     if text.upper() not in UNLIMITED and not re.fullmatch(rf"({WHOLE}-)?{WHOLE}(:{WHOLE}){{0,2}}", text):
         raise MalformedError(
             "time",
-            f"--time={text} is no time; write hours, minutes and seconds as in --time=02:30:00, or days "
-            "before them as in --time=1-00:00:00.",
+            f"{text!r} after --time is no time; write hours, minutes and seconds as in --time=02:30:00, or "
+            "days before them as in --time=1-00:00:00.",
         )
     return text

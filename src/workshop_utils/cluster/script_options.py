@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 # Options that take a value, by their letters. Of a long name, sbatch takes any beginning that is clear.
 LETTERS = {
@@ -18,18 +19,28 @@ LETTERS = {
     "w": "nodelist", "x": "exclude",
 }  # fmt: skip
 LONG_ONLY = (
-    "cpus-per-gpu", "export", "gpu-bind", "gpu-freq", "gpus-per-node", "gpus-per-socket", "gpus-per-task",
-    "gres", "gres-flags", "mail-type", "mail-user", "mem", "mem-bind", "mem-per-cpu", "mem-per-gpu",
-    "mincpus", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node", "ntasks-per-socket", "open-mode",
-    "reservation", "signal", "threads-per-core", "time-min", "tmp", "tres-per-task", "wckey", "wrap",
+    "acctg-freq", "batch", "bb", "bbf", "cluster-constraint", "comment", "container", "container-id",
+    "cores-per-socket", "cpu-freq", "cpus-per-gpu", "deadline", "delay-boot", "export", "export-file",
+    "extra", "gid", "gpu-bind", "gpu-freq", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres",
+    "gres-flags", "hint", "mail-type", "mail-user", "mcs-label", "mem", "mem-bind", "mem-per-cpu",
+    "mem-per-gpu", "mincpus", "network", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node",
+    "ntasks-per-socket", "oom-kill-step", "open-mode", "power", "prefer", "priority", "profile",
+    "reservation", "resv-ports", "segment", "signal", "sockets-per-node", "switches", "thread-spec",
+    "threads-per-core", "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "wait-all-nodes", "wckey",
+    "wrap",
 )  # fmt: skip
 # Long ones that stand alone, or take a value only after =.
 FLAGS = (
-    "contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "kill-on-invalid-dep", "no-kill",
-    "no-requeue", "nice", "overcommit", "oversubscribe", "parsable", "propagate", "quiet", "reboot",
-    "requeue", "spread-job", "test-only", "use-min-nodes", "verbose", "wait",
+    "consolidate-segments", "contiguous", "exclusive", "get-user-env", "help", "hold", "ignore-pbs",
+    "kill-on-invalid-dep", "no-kill", "no-requeue", "nice", "overcommit", "oversubscribe", "parsable",
+    "propagate", "quiet", "reboot", "requeue", "share", "spread-job", "spread-segments", "stepmgr",
+    "test-only", "usage", "use-min-nodes", "verbose", "version", "wait",
 )  # fmt: skip
 VALUED = (*LETTERS.values(), *LONG_ONLY)
+KNOWN = (*VALUED, *FLAGS)
+# A comment whose first word is followed by an option: `# SBATCH -p gpu` and `#SBTACH --nodes=2`. A second #
+# in front is how options are switched off.
+NEARLY = re.compile(r"\s*#\s*([A-Za-z]{5,8})\s+--?[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,11 @@ class Option:
 
 @dataclass(frozen=True)
 class ScriptOptions:
-    """The options by their long names, and the lines with #SBATCH that come too late to be read."""
+    """The options by their long names. ``late``: lines with #SBATCH too far down; ``nearly``: near-misses."""
 
     options: Mapping[str, Option]
     late: tuple[int, ...]
+    nearly: tuple[int, ...]
 
     def value(self, name: str) -> str | None:
         option = self.options.get(name)
@@ -59,7 +71,7 @@ class ScriptOptions:
 def read_options(script: str) -> ScriptOptions:
     """Return what a script asks for; a line that no shell could part is taken as it is."""
     options: dict[str, Option] = {}
-    late, begun = [], False
+    late, nearly, begun = [], [], False
     for number, line in enumerate(script.replace("\r\n", "\n").split("\n"), 1):
         if line.startswith("#SBATCH"):
             if begun:
@@ -70,7 +82,15 @@ def read_options(script: str) -> ScriptOptions:
                 }
         elif line.strip() and not line.lstrip().startswith("#"):
             begun = True
-    return ScriptOptions(options, tuple(late))
+        elif not begun and is_nearly(line):
+            nearly.append(number)
+    return ScriptOptions(options, tuple(late), tuple(nearly))
+
+
+def is_nearly(line: str) -> bool:
+    """Return whether a comment was meant to be one of Slurm's lines."""
+    match = NEARLY.match(line)
+    return match is not None and bool(get_close_matches(match[1].upper(), ["SBATCH"], cutoff=0.8))
 
 
 def words(line: str) -> list[str]:
@@ -96,8 +116,7 @@ def named(line: list[str]) -> Iterator[tuple[str, str]]:
 
 def full_name(name: str) -> str:
     """Return the one option that begins so, as getopt does; the name itself where none or several do."""
-    known = (*VALUED, *FLAGS)
-    if name in known:
+    if name in KNOWN:
         return name
-    found = [each for each in known if each.startswith(name)]
+    found = [each for each in KNOWN if each.startswith(name)]
     return found[0] if len(found) == 1 else name

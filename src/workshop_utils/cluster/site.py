@@ -3,7 +3,6 @@
 The files that ship stand in ``sites/`` beside their schema; any other path works the same.
 """
 
-import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from workshop_utils.cluster.site_schema import FOLDER, check_schema
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu, find_gpu
 from workshop_utils.units import GB
 
-FOLDER = Path(__file__).with_name("sites")
 # Where the reader, or the centre for all of its readers, says which site this is.
 VARIABLE = "WORKSHOP_SITE"
 # No site file is nearly this long.
@@ -146,20 +145,6 @@ def read_site(path: Path) -> Site:
         raise WorkshopError(f"{path.name} is no TOML: {error}.") from None
     check_schema(fields, path.name)
     return build_site(fields, path)
-
-
-def check_schema(fields: Mapping[str, Any], where: str) -> None:
-    """Raise WorkshopError with the first place where ``fields`` are not as the schema wants them."""
-    import fastjsonschema
-
-    schema = json.loads((FOLDER / "site.schema.json").read_text(encoding="utf-8"))
-    try:
-        fastjsonschema.compile(schema)(fields)
-    except fastjsonschema.JsonSchemaValueException as error:
-        # "data.gpus[2].nodes must be integer" → "gpus[2].nodes must be integer"
-        place = error.message.removeprefix("data.").removeprefix("data ")
-        said = "" if isinstance(error.value, dict | list) else f", not {error.value!r}"
-        raise WorkshopError(f"{where}: {place}{said}; `workshop site check` explains every field.") from None
 
 
 def build_site(fields: Mapping[str, Any], path: Path) -> Site:

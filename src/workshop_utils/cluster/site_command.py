@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from workshop_utils.cluster.gpus_command import print_table
-from workshop_utils.cluster.nodes import Node, ask_nodes
-from workshop_utils.cluster.offers import matches
+from workshop_utils.cluster.new_file import write_new
+from workshop_utils.cluster.nodes import ask_nodes
 from workshop_utils.cluster.ood_app import write_app
 from workshop_utils.cluster.partitions import ask_partitions
-from workshop_utils.cluster.site import FOLDER, Site, find_site, site_names
+from workshop_utils.cluster.site import Site, find_site, site_names
+from workshop_utils.cluster.site_compare import compare, marks
 from workshop_utils.cluster.site_draft import draft
+from workshop_utils.cluster.site_schema import FOLDER
 from workshop_utils.errors import WorkshopError
 from workshop_utils.units import format_gib
 
@@ -85,8 +87,8 @@ def show_site(site: Site) -> None:
     print()
     for partition in site.partitions:
         limits = [f"{partition.most_hours:g} h"]
-        limits += [f"{partition.most_nodes} nodes"] if partition.most_nodes else []
-        limits += [f"{partition.most_gpus} GPUs"] if partition.most_gpus else []
+        for most, what in ((partition.most_nodes, "node"), (partition.most_gpus, "GPU")):
+            limits += [f"{most} {what}{'' if most == 1 else 's'}"] if most else []
         print(f"{partition.name}: at most {', '.join(limits)}. {partition.note or ''}".rstrip())
     for note in site.notes:
         print(f"- {note}")
@@ -95,49 +97,26 @@ def show_site(site: Site) -> None:
 
 
 def check_site(site: Site) -> int:
-    """Print what was found; exit code 1 where the file and this cluster's Slurm differ."""
+    """Print what was found; exit code 1 for CHECK marks, or where file and Slurm differ."""
     print(
         f"{site.path.name}: {len(site.gpus)} types of GPU in {len(site.partitions)} partitions: well formed."
     )
+    left = marks(site.path.read_text(encoding="utf-8"))
+    if left:
+        print(left)
     if shutil.which("sinfo") is None:
         print("There is no Slurm here, so it was not compared with the cluster.")
-        return 0
+        return int(bool(left))
     try:
-        nodes = ask_nodes().nodes
+        nodes, partitions = ask_nodes().nodes, ask_partitions()
     except WorkshopError as error:
         print(f"Not compared with the cluster: {error}")
-        return 0
-    differences = list(compare(site, nodes))
+        return int(bool(left))
+    differences = compare(site, nodes, partitions)
     for line in differences:
         print(f"- {line}")
     print("It differs from what Slurm says." if differences else "Slurm has the same.")
-    return 1 if differences else 0
-
-
-def compare(site: Site, nodes: tuple[Node, ...]) -> list[str]:
-    """Return where a site file and the nodes of a cluster differ, a sentence each."""
-    found = []
-    for group in site.gpus:
-        having = [node for node in nodes if matches(node, group)]
-        if not having:
-            found.append(
-                f"{group.name}: no node of partition {group.partition.name} has gpu:{group.type}"
-                + (f" and the feature {group.constraint}." if group.constraint else ".")
-            )
-            continue
-        if len(having) != group.nodes:
-            found.append(f"{group.name}: the file says {group.nodes} nodes, Slurm has {len(having)}.")
-        counts = sorted({node.gpus[group.type] for node in having})
-        if counts != [group.per_node]:
-            said = " or ".join(map(str, counts))
-            found.append(f"{group.name}: the file says {group.per_node} GPUs a node, Slurm has {said}.")
-        cores = min(node.cores for node in having)
-        if group.cores is not None and group.cores > cores:
-            found.append(f"{group.name}: the file says {group.cores} cores a node, Slurm has {cores}.")
-    known = set(site.types)
-    for unknown in dict.fromkeys(gpu for node in nodes for gpu in node.gpus if gpu not in known):
-        found.append(f"Slurm has GPUs of type {unknown}, which the file does not.")
-    return found
+    return int(bool(differences or left))
 
 
 def write_draft(name: str, title: str, out: str | None) -> None:
@@ -145,17 +124,13 @@ def write_draft(name: str, title: str, out: str | None) -> None:
     found = ask_nodes()
     if not any(node.gpus for node in found.nodes):
         raise WorkshopError("no node of this cluster has a GPU that Slurm knows; there is nothing to draft.")
-    text = draft(name, title, found.nodes, ask_partitions())
+    text = draft(name, title, found.nodes, ask_partitions(), out)
     if found.unread:
         print(f"{len(found.unread)} lines of sinfo could not be read: {found.unread[0]}", file=sys.stderr)
     if out is None:
         print(text, end="")
         return
-    try:
-        with Path(out).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise WorkshopError(f"{out} is there already; give another --out, or move it away.") from None
+    write_new(Path(out), text)
     print(f"Wrote {out}. Complete what is marked CHECK, then run `workshop site check {out}`.")
 
 

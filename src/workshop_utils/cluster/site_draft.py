@@ -11,6 +11,8 @@ from workshop_utils.hardware.catalogue import Gpu, load_gpus, plain
 from workshop_utils.units import GB
 
 CHOOSE = "CHOOSE"
+# GB/s of NVLink that only modules on a server's board have (V100 SXM2: 300).
+NVLINK_IN_THE_NODE = 300
 HEADER = """\
 # {title}: a draft from what Slurm said. What it cannot know is marked CHECK; `workshop site check {file}`
 # tells what is still wrong. Every field is explained by `workshop site fields`.
@@ -56,14 +58,20 @@ class Group:
     feature: str | None
 
 
-def draft(name: str, title: str, nodes: Sequence[Node], partitions: Sequence[PartitionLimits]) -> str:
-    """Return the text of a site file for the nodes with GPUs."""
+def draft(
+    name: str,
+    title: str,
+    nodes: Sequence[Node],
+    partitions: Sequence[PartitionLimits],
+    file: str | None = None,
+) -> str:
+    """Return the text of a site file for the nodes with GPUs. ``file``: what it will be called."""
     groups = grouped(nodes)
     used = {group.partition for group in groups}
     fewest = min((group.cores // group.per_node for group in groups), default=4)
     parts = [
         HEADER.format(
-            title=title, file=f"{name}.toml", name=json.dumps(name), title_text=json.dumps(title),
+            title=title, file=file or f"{name}.toml", name=json.dumps(name), title_text=json.dumps(title),
             default=str(any(each.default for each in partitions)).lower(), cores_per_gpu=max(1, fewest),
         )
     ]  # fmt: skip
@@ -118,9 +126,14 @@ def group_text(group: Group, count: int, names: Counter[str]) -> str:
         f"cores = {group.cores}",
         f"memory_gb = {group.memory_bytes / GB:.0f}",
         "# CHECK: nvlink or pcie between the GPUs of a node (`nvidia-smi topo -m` shows it).",
-        'link = "pcie"',
+        f"link = {json.dumps(link_of(gpu))}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def link_of(gpu: Gpu | None) -> str:
+    """Return what nodes with a type mostly have; workstation cards have NVLink by a bridge only."""
+    return "nvlink" if gpu and (gpu.nvlink_gb_per_s or 0) >= NVLINK_IN_THE_NODE else "pcie"
 
 
 def guess(group: Group) -> Gpu | None:

@@ -7,12 +7,16 @@ file is asked first. What the file does not know, such as the cores of some node
 from collections.abc import Callable, Iterator, Sequence
 
 from workshop_utils.cluster.gpu_rules import GPU_RULES
+from workshop_utils.cluster.line_rules import LINE_RULES
+from workshop_utils.cluster.sbatch_script import YOUR_ALLOCATION
 from workshop_utils.cluster.script_asks import Asks, MalformedError
 from workshop_utils.cluster.script_options import read_options
 from workshop_utils.cluster.shell_words import slurm_time
 from workshop_utils.cluster.site import Site
 from workshop_utils.cluster.site_case import Case, Problem
 from workshop_utils.units import GIB
+
+LISTED = "`sacctmgr show associations user=$USER format=account` lists yours"
 
 
 def check_script(script: str, site: Site) -> list[Problem]:
@@ -65,11 +69,14 @@ def cores(case: Case) -> Iterator[Problem]:
 
 
 def memory(case: Case) -> Iterator[Problem]:
-    """Refuse more CPU memory than a node has, where the site file knows."""
+    """Refuse more CPU memory than a node has, where the site file knows.
+
+    Of one type of GPU it is enough to know some: nodes of the type with other GPUs have hardly more.
+    """
     known = [group.memory_bytes for group in case.groups]
     asked = case.asks.memory_bytes
     most = max((each for each in known if each), default=None)
-    if asked and most is not None and None not in known and asked > most:
+    if asked and most is not None and (case.type or None not in known) and asked > most:
         yield Problem(
             "memory",
             f"{asked / GIB:.0f} GiB of CPU memory are more than the {most / GIB:.0f} GiB of a node; ask for "
@@ -118,41 +125,20 @@ def time(case: Case) -> Iterator[Problem]:
 
 def account(case: Case) -> Iterator[Problem]:
     """Refuse a job that nobody pays for."""
-    if case.site.account_required and not case.options.value("account"):
+    if case.options.value("account") == YOUR_ALLOCATION:
+        yield Problem(
+            "placeholder",
+            f"{YOUR_ALLOCATION} stands for your own allocation; put its name there ({LISTED}).",
+            case.options.line("account"),
+        )
+    elif case.site.account_required and not case.options.value("account"):
         yield Problem(
             "account",
-            f"the script names no account and {case.site.name} wants one; add --account=YOUR_ALLOCATION "
-            "(`sacctmgr show associations user=$USER format=account` lists yours).",
-        )
-
-
-def batch_script(case: Case) -> Iterator[Problem]:
-    """Refuse what Slurm does not take for a script at all."""
-    if not case.script.startswith("#!"):
-        first = case.script.split("\n", 1)[0][:40]
-        yield Problem(
-            "first_line", f"the first line is {first!r}, not that of a script; put #!/bin/bash before it.", 1
-        )
-    if "\r\n" in case.script:
-        line = case.script[: case.script.index("\r\n")].count("\n") + 1
-        yield Problem(
-            "line_ends",
-            "the file has Windows' line ends, which Slurm does not take; change them with "
-            "`sed -i 's/\\r$//' FILE`.",
-            line,
-        )
-
-
-def late_lines(case: Case) -> Iterator[Problem]:
-    """Refuse options below the first command, which Slurm does not read."""
-    for line in case.options.late:
-        yield Problem(
-            "late_line",
-            f"line {line} has #SBATCH below the first command, where Slurm does not read it; move it up.",
-            line,
+            f"the script names no account and {case.site.name} wants one; add --account={YOUR_ALLOCATION} "
+            f"({LISTED}).",
         )
 
 
 RULES: Sequence[Callable[[Case], Iterator[Problem]]] = (
-    partition, *GPU_RULES, cores, memory, nodes, time, account, batch_script, late_lines,
+    partition, *GPU_RULES, cores, memory, nodes, time, account, *LINE_RULES,
 )  # fmt: skip

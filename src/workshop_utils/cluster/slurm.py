@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from workshop_utils.errors import WorkshopError
 
 PATIENCE_S = 20.0
+# What its programs say where neither SLURM_CONF nor a usual place names a cluster.
+UNCONFIGURED = "configuration source"
+NO_CLUSTER = (
+    "Slurm's programs are here but no cluster is configured; load its module, or run it on a cluster's login "
+    "node"
+)
 
 
 def ask(program: str, options: Sequence[str] = (), patience_s: float = PATIENCE_S) -> str:
@@ -33,6 +39,8 @@ def ask(program: str, options: Sequence[str] = (), patience_s: float = PATIENCE_
             f"Slurm did not answer {program} within {patience_s:g} s: its controller is busy or away; try "
             "again in a minute."
         ) from None
+    if done.returncode and UNCONFIGURED in done.stderr:
+        raise WorkshopError(f"{NO_CLUSTER}.")
     if done.returncode:
         said = done.stderr.strip().rsplit("\n", 1)[-1] or f"exit code {done.returncode}"
         raise WorkshopError(f"{program} failed: {said}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from workshop_utils.cluster.messages import AWAY, Advice, translate
 from workshop_utils.cluster.site import Site
-from workshop_utils.cluster.slurm import PATIENCE_S, ask
+from workshop_utils.cluster.slurm import NO_CLUSTER, PATIENCE_S, UNCONFIGURED, ask
 from workshop_utils.errors import WorkshopError
 
 # Slurm refuses longer ones too (slurm.conf, max_script_size).
@@ -89,6 +89,8 @@ def test_only(script: str, site: Site | None = None, patience_s: float = PATIENC
     # Slurm's times in one shape, whatever the reader's.
     shape = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     done = run_sbatch(["--test-only"], script, patience_s, shape)
+    if done.returncode and UNCONFIGURED in done.stderr:
+        raise WorkshopError(f"{NO_CLUSTER}.")
     if done.returncode and re.search(AWAY, done.stderr):
         raise WorkshopError(str(translate(done.stderr, site)))
     if done.returncode:

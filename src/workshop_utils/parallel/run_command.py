@@ -33,7 +33,9 @@ INTERRUPTED = "Interrupted; all ranks were ended."
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``workshop run``."""
     parser.epilog = EPILOG
-    parser.add_argument("--ranks", type=int, required=True, metavar="N", help="how many ranks to start")
+    parser.add_argument(
+        "--ranks", type=int, required=True, metavar="N", help="how many ranks to start on each node"
+    )
     parser.add_argument(
         "--nodes", type=int, default=1, metavar="N", help="nodes of this Slurm job (default 1)"
     )

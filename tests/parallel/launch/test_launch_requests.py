@@ -60,6 +60,7 @@ def test_the_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         cli.main(["run", "--help"])
     said = capsys.readouterr().out
     assert "example: workshop run --ranks 2 " in said
+    assert "how many ranks to start on each node" in said
     assert '{"outcome", "message", "ranks", "seconds", "measurements"}' in said
 
 
