@@ -73,9 +73,7 @@ def test_recorded_speeds_stay_below_their_limit() -> None:
     assert (round(100 * min(shares)), round(100 * max(shares))) == (64, 84)
     plain = [each.tokens_per_s / each.limit for each in speeds if each.engine == choose_gpus.PLAIN]
     assert plain and min(plain) > 0.17 and max(plain) < 0.23
-    with pytest.raises(
-        WorkshopError, match=r"no recorded run of llama-3.1-8b, A40, vLLM; there are"
-    ):
+    with pytest.raises(WorkshopError, match=r"no recorded run of llama-3.1-8b, A40, vLLM; there are"):
         choose_gpus.recorded_speed("llama-3.1-8b", "A40", "vLLM")
     assert choose_gpus.recorded_speed("llama-3.1-8b", "H200", "this workshop") > 200
 
