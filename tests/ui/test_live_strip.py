@@ -59,6 +59,7 @@ def open_strip(lab: Lab, page: Page, name: str, *cells: str) -> Locator:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, lab.home / "work" / name)
+    page.wait_for_function("window.jupyterapp !== undefined")
     page.evaluate(OPEN, name)
     page.evaluate(RUN_ALL)
     strip = strip_in(page)
@@ -120,6 +121,7 @@ def test_a_strip_moves_counts_tokens_and_survives_a_reload(
     page.evaluate(SAVE)
     page.reload()
     page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.wait_for_function("window.jupyterapp !== undefined")
     page.evaluate(OPEN, "decode.ipynb")
     again = strip_in(page)
     expect(chart(again, "GPU utilisation")).to_be_visible(timeout=30000)
