@@ -1,6 +1,7 @@
 """A measurement carries its provenance, in memory and on disk."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,20 @@ def test_a_saved_measurement_comes_back_as_a_recorded_one(tmp_path: Path) -> Non
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(RECORDED.glob("*.json")), ids=lambda path: path.stem)
+# A queue is what sinfo printed, and no measurement; it has a test of its own below.
+QUEUES = sorted(RECORDED.glob("queue_*.json"))
+MEASURED = sorted(set(RECORDED.glob("*.json")) - set(QUEUES))
+
+
+@pytest.mark.parametrize("path", QUEUES, ids=lambda path: path.stem)
+def test_a_recorded_queue_says_what_printed_it_and_when(path: Path) -> None:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    assert fields["command"].startswith("sinfo ")
+    assert date.fromisoformat(fields["date"])
+    assert fields["versions"]["slurm"] and fields["what"] and fields["lines"]
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
 def test_every_recorded_file_names_hardware_versions_and_command(path: Path) -> None:
     for measurement in load_measurements(path):
         assert measurement.hardware
