@@ -71,10 +71,12 @@ class Panel:
         return Card(self.node.get_by_role("region", name=f"GPU {index}"))
 
     def expect_gpus(self, count: int) -> None:
-        """Return when the driver has so many GPUs now; after a change they are counted anew within 30 s.
+        """Return when so many GPUs have a card: all of the last ten minutes."""
+        gpus = self.node.get_by_role("region", name=re.compile(r"^GPU \d+"))
+        expect(gpus).to_have_count(count, timeout=45_000)
 
-        Cards show every GPU of the last ten minutes, the status bar those of the newest sample.
-        """
+    def expect_gpus_now(self, count: int) -> None:
+        """Return when this job has so many, of the newest sample; after a change they are counted in 30 s."""
         expect(self.status).to_contain_text(f"GPU {count} ×", timeout=45_000)
 
     @property
