@@ -210,7 +210,9 @@ def test_a_kernel_that_ends_ends_its_cell(watched: Watched, start_lab: Callable[
     lab = start_lab()  # whose axis begins with two minutes
     page = open_panel(watched, lab).page
     sleep = "import time; time.sleep(600)"
-    open_notebook(lab, page, "ends.ipynb", sleep, "import os; os.kill(os.getpid(), 9)", sleep)
+    # Not at once, or the kernel is gone before it has said that it began.
+    kill = "import os, time; time.sleep(1); os.kill(os.getpid(), 9)"
+    open_notebook(lab, page, "ends.ipynb", sleep, kill, sleep)
     page.evaluate(RUN_ONE, 0)
     running = segment(page, r"^ends\.ipynb, cell 1: running$")
     expect(running).to_be_visible()
