@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CELL_SECONDS = 300
@@ -38,6 +38,10 @@ def run(source: Path, out: Path) -> str:
             said = "finished"
         except (CellExecutionError, CellTimeoutError) as error:
             said = f"failed: {str(error).strip()[-400:]}"
+        except DeadKernelError:
+            code = getattr(getattr(client.km, "provisioner", None), "exit_status", None)
+            done = sum(cell.get("execution_count") is not None for cell in notebook.cells)
+            said = f"failed: the kernel died with {code} after {done} cells"
     nbformat.write(notebook, out / source.name)
     return f"{source.name} {said} after {time.monotonic() - before:.0f} s"
 

@@ -14,11 +14,12 @@ from workshop_utils.parallel.layout import Layout, Place, check
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.padded_heads import PaddedHeads, with_kv_heads
 from workshop_utils.parallel.pipeline import bubble, decode_speedup, stage_layers
+from workshop_utils.parallel.plain import load_plain
 from workshop_utils.parallel.sampling import pick
 from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.tensor import TensorGroup, bytes_sent
 from workshop_utils.parallel.tricks import ALL_TRICKS
-from workshop_utils.parallel.weights import TwinWeights
+from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights, Weights
 
 
 def test_ranks_count_tensor_first_then_stages_then_replicas() -> None:
@@ -145,3 +146,25 @@ def test_a_trick_can_be_left_out() -> None:
     assert ALL_TRICKS.without(("graph",)).kernels
     with pytest.raises(WorkshopError, match="choices: graph, kernels, fused, one_shot"):
         ALL_TRICKS.without(("luck",))
+
+
+@pytest.mark.parametrize("source", ["twin", "checkpoint", "padded"])
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe", "mixtral", "smollm2"])
+def test_every_rank_holds_tensors_that_the_kernels_can_read(source: str, family: str, tmp_path: Path) -> None:
+    spec = read_spec(str(write_config(tmp_path, family)))
+    weights: Weights = TwinWeights("cpu", torch.float32, spec.norm_offset)
+    if source == "checkpoint":
+        load_plain(spec, twin=True, device="cpu", dtype=torch.float32).save_pretrained(tmp_path / family)
+        weights = CheckpointWeights(tmp_path / family, "cpu", torch.float32)
+    if source == "padded":
+        padded = with_kv_heads(spec, spec.kv_heads * 2)
+        weights, spec = PaddedHeads(weights, spec), padded
+    size = 3 if spec.kv_heads == 3 else 2
+    for rank in range(size):
+        decoder = load_decoder(
+            spec, weights, tensor=TensorGroup(rank, size), room=16, device="cpu", dtype=torch.float32
+        )
+        for layer in decoder.layers:
+            tensors = {name: getattr(layer, name) for name in layer.__slots__}
+            strided = [n for n, each in tensors.items() if each is not None and not each.is_contiguous()]
+            assert strided == []

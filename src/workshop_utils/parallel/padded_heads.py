@@ -42,4 +42,4 @@ class PaddedHeads:
             whole = F.pad(self._weights.read(name, (shape[0], size)), (0, shape[1] - size))
         else:
             whole = F.pad(self._weights.read(name, (size, shape[1])), (0, 0, 0, shape[0] - size))
-        return whole[cut]
+        return whole[cut].contiguous()

@@ -23,7 +23,10 @@ class Weights(Protocol):
     """Gives tensors by name, whole or in part."""
 
     def read(self, name: str, shape: tuple[int, ...], *cut: slice) -> Any:
-        """Return ``cut`` (a slice a dimension, of the first ones) of the tensor ``name`` of ``shape``."""
+        """Return ``cut`` (a slice a dimension, of the first ones) of the tensor ``name`` of ``shape``.
+
+        Contiguous, as the kernels read it.
+        """
         ...
 
 
@@ -64,7 +67,7 @@ class CheckpointWeights:
                 f"{name} in {self._folder} is {tuple(found.get_shape())} and config.json says {shape}; the "
                 "checkpoint and its config belong to different models."
             )
-        return found[cut or (slice(None),)].to(self._device, self._dtype)
+        return found[cut or (slice(None),)].to(self._device, self._dtype).contiguous()
 
     def _slice(self, name: str) -> Any:
         from safetensors import SafetensorError, safe_open
