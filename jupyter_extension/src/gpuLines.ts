@@ -38,7 +38,7 @@ export const GPU_LINES: ILine<IGpuMoment>[] = [
   },
   {
     name: 'Energy',
-    meaning: 'Since the driver was loaded.',
+    meaning: 'Since the panel began to look: power over time.',
     field: 'energy_joules',
     text: gpu => joules(gpu.energyJoules)
   },

@@ -115,19 +115,19 @@ class Broadcast:
         if sample is None:
             return
         self.attribution.look(sample)
-        for client, sent in list(group.sent.items()):
-            if sent is not sample and client.is_ready():
-                group.sent[client] = sample
-                self._tell(client)
-                client.send(sample.frame)
+        # Owners, warnings, the plan and other nodes: each goes before a sample to whom does not know it.
+        news = (self.attribution.frame, self.watcher.frame, self.planned.frame, self.other_nodes.frame)
+        frame, sent, told = sample.frame, group.sent, self._told
+        for client in [each for each, last in sent.items() if last is not sample]:
+            if client.is_ready():
+                sent[client] = sample
+                if told.get(client, NOTHING_TO_TELL) != news:
+                    self._tell(client, news)
+                client.send(frame)
 
-    def _tell(self, client: Client) -> None:
-        """Before a sample, send what a client does not know: owners, warnings, the plan, other nodes."""
-        frames = (self.attribution.frame, self.watcher.frame, self.planned.frame, self.other_nodes.frame)
+    def _tell(self, client: Client, news: tuple[str, ...]) -> None:
         told = self._told.get(client, NOTHING_TO_TELL)
-        if frames == told:
-            return
-        self._told[client] = frames
-        for frame, known in zip(frames, told, strict=True):
+        self._told[client] = news
+        for frame, known in zip(news, told, strict=True):
             if frame != known:
                 client.send(frame)

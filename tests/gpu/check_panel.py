@@ -23,12 +23,13 @@ from typing import Any
 
 import torch
 
+from workshop_utils.hardware.nvml import Nvml
 from workshop_utils.measure.provenance import measured_here
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 
-COST_SECONDS, WINDOW_SECONDS, PAIRS = 60.0, 4.0, 10
-LINK_SECONDS, LINK_HZ, COPY_BYTES = 5.0, 2.0, 2**30
+COST_SECONDS, WINDOW_SECONDS, PAIRS = 40.0, 3.0, 10
+LINK_SECONDS, LINK_HZ, COPY_BYTES = 4.0, 2.0, 2**30
 PRODUCT_SIZE = 8192
 # What a sample says is of the time since the one before: the first and the last of a window are mixed.
 EDGES = 2
@@ -178,6 +179,12 @@ class Watch:
         self.sampler = Sampler()
         self.samples: list[Sample] = []
         self.subscription = self.sampler.subscribe(LINK_HZ, self._take)
+        self.driver = Nvml()
+        self.uuids = [gpu.uuid or "" for gpu in self.driver.read().data or ()]
+
+    def counted_joules(self) -> list[float]:
+        """Return the driver's own counters of energy."""
+        return [self.driver.energy_joules(uuid) or 0.0 for uuid in self.uuids]
 
     def _take(self) -> None:
         taken = self.subscription.take()
@@ -188,17 +195,22 @@ class Watch:
         """Repeat ``work`` for so long; return its bytes a second and the mean of every figure of each GPU."""
         work()
         torch.cuda.synchronize()
-        seen, done, begin = len(self.samples), 0, time.monotonic()
+        seen, done, before, begin = len(self.samples), 0, self.counted_joules(), time.monotonic()
         while time.monotonic() - begin < seconds:
             done += work()
             for index in range(torch.cuda.device_count()):
                 torch.cuda.synchronize(index)
         took = time.monotonic() - begin
+        joules = [after - then for after, then in zip(self.counted_joules(), before, strict=True)]
         inner = self.samples[seen + EDGES : -1]
         means: list[dict[str, float | None]] = []
         for index in range(torch.cuda.device_count()):
             gpus = [each.gpus.data[index] for each in inner if each.gpus.data]
-            means.append({figure: mean([getattr(gpu, figure) for gpu in gpus]) for figure in FIGURES})
+            figures = {figure: mean([getattr(gpu, figure) for gpu in gpus]) for figure in FIGURES}
+            used = (gpus[-1].energy_joules or 0) - (gpus[0].energy_joules or 0)
+            figures["energy_watts"] = used / (inner[-1].ticks - inner[0].ticks)
+            figures["counted_watts"] = joules[index] / took
+            means.append(figures)
         return {"bytes_per_s": done / took, "samples": len(inner), "gpus": means}
 
 
@@ -258,6 +270,7 @@ def main() -> None:
     parser.add_argument("--model", default="llama-3.1-8b")
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--gpu", type=int, default=0)
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="windows with the sampler and without")
     parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
     if arguments.role == "decode":
@@ -273,7 +286,7 @@ def main() -> None:
         4 if small else arguments.new,
         5.0 if small else COST_SECONDS,
         2.0 if small else WINDOW_SECONDS,
-        2 if small else PAIRS,
+        2 if small else arguments.pairs,
     )
     if torch.cuda.is_available():
         found |= links_and_activity()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -33,15 +34,22 @@ def run(source: Path, out: Path) -> str:
             kernel_name="python3",
             resources={"metadata": {"path": str(copy)}},
         )
+        started: dict[str, Any] = {}
+
+        def note(cell: Any, cell_index: int) -> None:
+            provisioner = getattr(client.km, "provisioner", None)
+            started.update(cell=cell.source, process=getattr(provisioner, "process", None))
+
+        client.on_cell_start = note
         try:
             client.execute()
             said = "finished"
         except (CellExecutionError, CellTimeoutError) as error:
             said = f"failed: {str(error).strip()[-400:]}"
         except DeadKernelError:
-            code = getattr(getattr(client.km, "provisioner", None), "exit_status", None)
-            done = sum(cell.get("execution_count") is not None for cell in notebook.cells)
-            said = f"failed: the kernel died with {code} after {done} cells"
+            process = started.get("process")
+            code = process.returncode if process is not None else None
+            said = f"failed: the kernel ended with code {code} in the cell\n{started.get('cell')}\n"
     nbformat.write(notebook, out / source.name)
     return f"{source.name} {said} after {time.monotonic() - before:.0f} s"
 

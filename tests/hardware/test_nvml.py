@@ -70,8 +70,16 @@ def test_power_clocks_and_temperature_have_their_units(readings):
     assert 200 <= gpu["power_watts"] <= 400
     assert gpu["power_limit_watts"] == 700
     assert (gpu["temperature_celsius"], gpu["sm_clock_mhz"], gpu["memory_clock_mhz"]) == (46, 1980, 2619)
-    assert gpu["energy_joules"] > 0
     assert gpu["throttle_reasons"] == ["power limit", "temperature, by software"]
+
+
+def test_energy_is_power_over_the_time_that_passed(readings):
+    (first, second, late), _ = readings("read(); clock.now += 2; read(); clock.now += 60; read()")
+    first, second, late = (each["data"][0] for each in (first, second, late))
+    assert first["energy_joules"] == 0
+    mean = (first["power_watts"] + second["power_watts"]) / 2
+    assert second["energy_joules"] == pytest.approx(2 * mean)
+    assert late["energy_joules"] == second["energy_joules"]  # nobody looked for a minute
 
 
 def test_clocks_that_nothing_holds_back_have_no_reason(readings):
@@ -93,9 +101,10 @@ def test_traffic_is_the_counters_growth_over_the_time_that_passed(readings):
 
 def test_counters_that_began_anew_are_no_negative_rate(readings):
     (_, before, after), _ = readings(
-        "import time\nfaults('gpus 1', 'nvlink_gb_per_s 50'); read()\n"
+        "import time\nfaults('gpus 1', 'unsupported gpm', 'nvlink_gb_per_s 50'); read()\n"
         "time.sleep(0.05); clock.now += 0.5; read()\n"
-        "time.sleep(0.05); clock.now += 0.5; faults('gpus 1', 'nvlink_gb_per_s 1'); read()"
+        "time.sleep(0.05); clock.now += 0.5; "
+        "faults('gpus 1', 'unsupported gpm', 'nvlink_gb_per_s 1'); read()"
     )
     assert before["data"][0]["nvlink_tx_bytes_per_s"] == pytest.approx(50e9, rel=0.01)
     assert after["data"][0]["nvlink_tx_bytes_per_s"] is None
@@ -163,14 +172,11 @@ def test_memory_leaves_out_what_the_driver_reserves_like_nvidia_smi(readings):
     [
         ("utilization", {"utilization_percent"}),
         ("memory", {"memory_used_bytes", "memory_total_bytes"}),
-        ("power", {"power_watts", "power_limit_watts"}),
-        ("energy", {"energy_joules"}),
+        ("power", {"power_watts", "power_limit_watts", "energy_joules"}),
         ("temperature", {"temperature_celsius"}),
         ("clocks", {"sm_clock_mhz", "memory_clock_mhz"}),
         ("throttle", {"throttle_reasons"}),
         ("processes", {"processes"}),
-        ("nvlink", {"nvlink_tx_bytes_per_s", "nvlink_rx_bytes_per_s"}),
-        ("pcie", {"pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s"}),
     ],
 )
 def test_figure_that_is_not_supported_is_named_and_logged_once(readings, figure, fields):
@@ -191,9 +197,28 @@ def test_gpus_before_hopper_say_that_they_do_not_count_their_activity(readings):
     assert gpu["power_watts"] > 0
 
 
-def test_a_driver_without_counters_names_all_links(readings):
-    (reading,), _ = readings("faults('gpus 1', 'unsupported fields'); read()")
-    assert len(reading["data"][0]["not_reported"]) == 4
+def test_a_driver_without_counters_names_both_ways_of_nvlink(readings):
+    (reading,), _ = readings("faults('gpus 1', 'unsupported gpm', 'unsupported fields'); read()")
+    assert {"nvlink_tx_bytes_per_s", "nvlink_rx_bytes_per_s"} <= set(reading["data"][0]["not_reported"])
+
+
+def test_gpus_before_hopper_count_pcie_at_once(readings):
+    (reading,), _ = readings("faults('gpus 1', 'unsupported gpm', 'pcie_gb_per_s 20'); read()")
+    for way in ("tx", "rx"):
+        assert reading["data"][0][f"pcie_{way}_bytes_per_s"] == pytest.approx(20e9, rel=0.001)
+
+
+@pytest.mark.parametrize("without", ["", ", 'unsupported gpm'"])
+@pytest.mark.parametrize("link", ["pcie", "nvlink"])
+def test_a_link_that_is_not_supported_is_named_and_logged_once(readings, link, without):
+    (_, reading), log = readings(
+        f"faults('gpus 1', 'unsupported {link}'{without}); read(); clock.now += 1; read(100)"
+    )
+    gpu = reading["data"][0]
+    for field in (f"{link}_tx_bytes_per_s", f"{link}_rx_bytes_per_s"):
+        assert gpu["not_reported"][field] == "Not Supported"
+        assert gpu[field] is None
+    assert sum(link in line for line in log) == 2
 
 
 def test_gpu_without_a_name_still_reports(readings):

@@ -14,7 +14,7 @@ from tests.nvml_stub.build import no_driver_environment
 from tests.nvml_stub.fixtures import stub, stub_library
 from workshop_utils.hardware.reading import GpuReading
 from workshop_utils.monitor.my_gpus import VISIBLE, my_gpus
-from workshop_utils.monitor.token_energy import POWER, WINDOW_SECONDS, TokenEnergy
+from workshop_utils.monitor.token_energy import WINDOW_SECONDS, TokenEnergy
 from workshop_utils.monitor.tokens import COUNTER, count_tokens, rate_words, tokens_counted
 
 __all__ = ["stub", "stub_library"]
@@ -94,17 +94,17 @@ def test_cuda_visible_devices_says_which_are_mine(visible, found):
     assert [each.index for each in my_gpus(gpus, environment)] == found
 
 
-def test_energy_is_the_counters_from_the_first_report_to_the_last():
+def test_energy_is_power_from_the_first_report_to_the_last():
     meter, rates = TokenEnergy(), []
     # Idle for three seconds, then 50 tokens and 2 × 300 J a second.
     for second in range(10):
         tokens = 50 * max(0, second - 3)
-        gpus = [gpu(index, energy_joules=1000.0 + 300 * second, power_watts=1.0) for index in (0, 1)]
+        gpus = [gpu(index, power_watts=300.0) for index in (0, 1)]
         rates.append(meter.add(100.0 + second, gpus, tokens))
     assert rates[3] is None
     assert rates[4].joules_per_token == pytest.approx(12)
     assert (rates[9].tokens_per_second, rates[9].joules_per_token) == pytest.approx((50, 12))
-    assert rates[9].source == COUNTER
+    assert str(rates[9]) == "50.0 tokens/s, 12 J/token (integrated power)"
     # After the loop its rate stays for the window, and then goes.
     later = [meter.add(110.0 + second, gpus, tokens) for second in range(12)]
     assert later[2].tokens_per_second == pytest.approx(50)
@@ -114,35 +114,31 @@ def test_energy_is_the_counters_from_the_first_report_to_the_last():
 def test_reports_in_large_steps_are_not_overrated():
     meter = TokenEnergy()
     for second in range(10):
-        rate = meter.add(float(second), [gpu(energy_joules=100.0 * second)], 30 * (second // 3))
+        rate = meter.add(float(second), [gpu(power_watts=100.0)], 30 * (second // 3))
     assert (rate.tokens_per_second, rate.joules_per_token) == pytest.approx((10, 10))
 
 
-@pytest.mark.parametrize(
-    ("figures", "joules_per_token", "source"),
-    [
-        ({"power_watts": 200.0}, 20, POWER),
-        ({}, None, COUNTER),
-    ],
-)
-def test_power_is_integrated_where_nothing_counts(figures, joules_per_token, source):
+def test_power_that_changes_is_taken_between_its_readings():
     meter = TokenEnergy()
     for second in range(6):
-        rate = meter.add(float(second), [gpu(**figures)], 10 * second)
-    assert rate.joules_per_token == (joules_per_token and pytest.approx(joules_per_token))
-    assert rate.source == source
+        rate = meter.add(float(second), [gpu(power_watts=100.0 * second)], 10 * second)
+    # From the first report, in the first second, to the last in the fifth.
+    assert rate.joules_per_token == pytest.approx(100 * (5**2 - 1) / 2 / 40)
 
 
-def test_a_lost_gpu_or_a_driver_loaded_anew_leaves_no_number():
+def test_without_power_there_is_no_number():
+    meter = TokenEnergy()
+    for second in range(6):
+        rate = meter.add(float(second), [gpu()], 10 * second)
+    assert rate.joules_per_token is None
+
+
+def test_a_lost_gpu_leaves_no_number():
     meter = TokenEnergy()
     for second in range(6):
         lost = GpuReading(1, None, "H200", "lost", "fell off the bus")
-        gpus = [gpu(energy_joules=100.0 * second), gpu(1, energy_joules=1.0) if second < 3 else lost]
+        gpus = [gpu(power_watts=100.0), gpu(1, power_watts=1.0) if second < 3 else lost]
         rate = meter.add(float(second), gpus, 10 * second)
-    assert rate.joules_per_token is None
-    meter = TokenEnergy()
-    for second in range(6):
-        rate = meter.add(float(second), [gpu(energy_joules=1000.0 - second)], 10 * second)
     assert rate.joules_per_token is None
 
 

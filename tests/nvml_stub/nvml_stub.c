@@ -322,7 +322,12 @@ typedef struct {
     union { double real; unsigned long long whole; } value;
 } field_t;
 
-enum { UNSIGNED_LONG_LONG = 3, NVLINK_TX = 138, NVLINK_RX = 139, PCIE_TX = 197, PCIE_RX = 198 };
+enum { UNSIGNED_LONG_LONG = 3, NVLINK_TX = 138, NVLINK_RX = 139 };
+
+static double link_bytes_per_second(const char *link)
+{
+    return 1e9 * (double)control(link[0] == 'p' ? "pcie_gb_per_s" : "nvlink_gb_per_s", NULL, 0);
+}
 
 /* Counters that grow with time; the driver stamps each value. NVLink counts KiB. */
 int nvmlDeviceGetFieldValues(device_t device, int count, field_t *values)
@@ -330,14 +335,14 @@ int nvmlDeviceGetFieldValues(device_t device, int count, field_t *values)
     int code = enter(device, "fields");
     for (int i = 0; !code && i < count; i++) {
         int nvlink = values[i].id == NVLINK_TX || values[i].id == NVLINK_RX;
-        double rate = 1e9 * (double)control(nvlink ? "nvlink_gb_per_s" : "pcie_gb_per_s", NULL, 0);
-        if (nvlink && values[i].scope != ALL_LINKS)
+        double rate = nvlink ? link_bytes_per_second("nvlink") : 0;
+        if (values[i].scope != ALL_LINKS)
             rate /= LINKS;
         double time = now();
         values[i].timestamp = (long long)(1e6 * time);
         values[i].type = UNSIGNED_LONG_LONG;
-        values[i].value.whole = (unsigned long long)(rate * time / (nvlink ? 1024 : 1));
-        values[i].code = control("unsupported", nvlink ? "nvlink" : "pcie", 0) ? NOT_SUPPORTED : SUCCESS;
+        values[i].value.whole = (unsigned long long)(rate * time / 1024);
+        values[i].code = !nvlink || control("unsupported", "nvlink", 0) ? NOT_SUPPORTED : SUCCESS;
     }
     return code;
 }
@@ -377,15 +382,22 @@ int nvmlGpmSampleGet(device_t device, gpm_sample_t sample)
     return enter(device, NULL);
 }
 
-/* SMs 40 %, tensor cores 20 %, memory 60 %; like the driver, it refuses samples of one moment. */
+enum { GPM_SM = 2, GPM_TENSOR = 5, GPM_PCIE_TX = 20, GPM_PCIE_RX = 21, GPM_NVLINK_RX = 60, GPM_NVLINK_TX = 61 };
+
+/* SMs 40 %, tensor cores 20 %, memory 60 %, links in MiB/s; like the driver, it refuses samples of one moment. */
 int nvmlGpmMetricsGet(gpm_request_t *request)
 {
     if (request->second->time <= request->first->time)
         return INVALID_ARGUMENT;
     for (unsigned int i = 0; i < request->count; i++) {
         unsigned int id = request->metrics[i].id;
-        request->metrics[i].code = SUCCESS;
-        request->metrics[i].value = id == 2 ? 40 : id == 5 ? 20 : 60;
+        int pcie = id == GPM_PCIE_TX || id == GPM_PCIE_RX;
+        int nvlink = id == GPM_NVLINK_TX || id == GPM_NVLINK_RX;
+        const char *link = pcie ? "pcie" : "nvlink";
+        request->metrics[i].code =
+            (pcie || nvlink) && control("unsupported", link, 0) ? NOT_SUPPORTED : SUCCESS;
+        request->metrics[i].value = pcie || nvlink ? link_bytes_per_second(link) / (1 << 20)
+                                                   : id == GPM_SM ? 40 : id == GPM_TENSOR ? 20 : 60;
     }
     return SUCCESS;
 }
@@ -405,8 +417,9 @@ int nvmlDeviceGetMaxPcieLinkWidth(device_t device, unsigned int *width)
 
 int nvmlDeviceGetPcieThroughput(device_t device, unsigned int counter, unsigned int *kib_per_second)
 {
-    *kib_per_second = 1000 * (counter + 1);
-    return enter(device, NULL);
+    (void)counter;
+    *kib_per_second = (unsigned int)(link_bytes_per_second("pcie") / 1024);
+    return enter(device, "pcie");
 }
 
 int nvmlDeviceGetNvLinkVersion(device_t device, unsigned int link, unsigned int *version)

@@ -108,7 +108,7 @@ def test_a_strip_moves_counts_tokens_and_survives_a_reload(
     page.wait_for_timeout(3000)
     assert picture(strip, "GPU memory used") != drawn
     expect(strip.locator(".workshop-strip-decode")).to_have_text(
-        re.compile(r"^Decode: \d+(\.\d)? tokens/s, [\d.]+ J/token \(NVML energy counter\)$"), timeout=15000
+        re.compile(r"^Decode: \d+(\.\d)? tokens/s, [\d.]+ J/token \(integrated power\)$"), timeout=15000
     )
 
     page.wait_for_timeout(8000)

@@ -258,3 +258,31 @@ async def test_clients_of_one_rate_share_a_subscription_and_who_joins_does_not_w
             broadcast.leave(each)
         assert broadcast._groups == {}
         assert len(broadcast.sampler._subscriptions) == 1
+
+
+async def test_news_goes_once_and_before_a_sample_even_to_who_was_busy_when_it_came(broadcast):
+    class Client:
+        def __init__(self):
+            self.got, self.ready = [], True
+
+        def is_ready(self):
+            return self.ready
+
+        def send(self, frame):
+            self.got.append(json.loads(frame)["kind"])
+
+    quick, slow = Client(), Client()
+    for client in (quick, slow):
+        broadcast.join(client, 10.0)
+    await until(lambda: slow.got)
+    slow.ready = False
+    missed = len(slow.got)
+    broadcast.attribution.frame = '{"kind": "owners"}'
+    await until(lambda: quick.got.count("sample") > 5)
+    assert len(slow.got) == missed
+    slow.ready = True
+    await until(lambda: len(slow.got) >= missed + 4)
+    for client in (quick, slow):
+        broadcast.leave(client)
+    assert slow.got[missed : missed + 4] == ["owners", "sample", "sample", "sample"]
+    assert quick.got.count("owners") == 1

@@ -38,7 +38,7 @@ class Machine:
 
 def find_machine() -> Machine:
     """Look once. Initialises NVML and lets it go again: some milliseconds, up to seconds on a cold driver."""
-    nvml = Nvml()
+    nvml = Nvml(rates=False)
     try:
         reading = nvml.read()
         if reading.data is None:

@@ -22,16 +22,22 @@ LOG = logging.getLogger(__name__)
 # and a GPU reset, and a reader waits for that.
 RETRY_MISSING_SECONDS = 60.0
 RETRY_FAULT_SECONDS = 5.0
+# One call at a time in the whole process, whoever reads: on a real driver (580), two readers at the same
+# moment ended the process with a segmentation fault.
+_DRIVER = threading.Lock()
 # GPUs come and go without a fault when an administrator resets or hides one; counting takes microseconds.
 RECOUNT_SECONDS = 30.0
 
 
 class Nvml:
-    """Reads all GPUs. Initialises on the first ``read``; ``close`` lets the driver go. Thread-safe."""
+    """Reads all GPUs. Initialises on the first ``read``; ``close`` lets the driver go. Thread-safe.
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    Without ``rates``, what is counted over time (activity, traffic, energy) is left out, for who looks once.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, rates: bool = True) -> None:
         self._now = now
-        self._lock = threading.Lock()
+        self._rates = rates
         self._nvml: ModuleType | None = None
         self._devices: list[NvmlDevice] = []
         self._reason: str | None = None
@@ -41,7 +47,7 @@ class Nvml:
 
     def read(self) -> Reading[tuple[GpuReading, ...]]:
         """Read every GPU that the driver shows to this process; about 0.2 ms a healthy GPU."""
-        with self._lock:
+        with _DRIVER:
             if self._retry_at <= self._now() or self._count_changed():
                 self._refresh()
             if self._nvml is None:
@@ -59,18 +65,18 @@ class Nvml:
 
     def driver_version(self) -> str | None:
         """Return the driver's version, for example ``580.95.05``; None before ``read`` found a driver."""
-        with self._lock:
+        with _DRIVER:
             return text(ask(self._nvml, "nvmlSystemGetDriverVersion")[0]) if self._nvml else None
 
     def cuda_version(self) -> tuple[int, int] | None:
         """Return the newest CUDA version that the driver runs, as (13, 0)."""
-        with self._lock:
+        with _DRIVER:
             version = self._nvml and ask(self._nvml, "nvmlSystemGetCudaDriverVersion_v2")[0]
             return (version // 1000, version % 1000 // 10) if version else None
 
     def compute_capability(self, index: int) -> tuple[int, int] | None:
         """Return a GPU's CUDA compute capability, as (9, 0); None if it does not say."""
-        with self._lock:
+        with _DRIVER:
             handle = next((device.handle for device in self._devices if device.index == index), None)
             if self._nvml is None or handle is None:
                 return None
@@ -80,7 +86,7 @@ class Nvml:
 
     def energy_joules(self, uuid: str) -> float | None:
         """Return what a GPU has used since its driver was loaded; None if it does not say (before Volta)."""
-        with self._lock:
+        with _DRIVER:
             handle = next((gpu.handle for gpu in self._devices if _same(gpu.uuid, uuid)), None)
             if self._nvml is None or handle is None:
                 return None
@@ -89,7 +95,7 @@ class Nvml:
 
     def close(self) -> None:
         """Shut NVML down (for this reader only; others in the process keep theirs)."""
-        with self._lock:
+        with _DRIVER:
             self._shut_down()
             self._retry_at = 0.0
 
@@ -122,7 +128,7 @@ class Nvml:
             reason = nvml_reasons.NO_GPU if fault is None else nvml_reasons.of_initialisation(fault, words)
             self._give_up(reason, RETRY_FAULT_SECONDS)
             return
-        self._devices = [open_device(pynvml, index, known.get(index)) for index in range(count)]
+        self._devices = [open_device(pynvml, index, known.get(index), self._rates) for index in range(count)]
         self._reason = None
         sick = any(device.fault not in (None, nvml_reasons.NO_PERMISSION) for device in self._devices)
         self._retry_at = self._now() + RETRY_FAULT_SECONDS if sick else float("inf")

@@ -1,14 +1,29 @@
-"""What of a GPU is busy (Hopper and later): SMs, tensor cores and memory, from NVML's GPM counters.
+"""What of a GPU is busy (Hopper and later): SMs, tensor cores, memory and links, from NVML's GPM counters.
 
 "Utilisation" says that some kernel ran; these say which share of the chip it used. Each figure is an average
 between two samples of the driver, which must lie 0.2 s apart or more.
+One call of some 0.15 ms of CPU time tells all of them; NVLink's own counters take 2.4 ms (H200, driver 580).
 Metrics: ``nvmlGpmMetricId_t``, https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
 """
 
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-METRICS = {"sm_percent": 2, "tensor_percent": 5, "dram_percent": 10}
+from workshop_utils.units import MIB
+
+
+class Metric(NamedTuple):
+    """A metric's number, and what its unit is of the field's."""
+
+    number: int
+    unit: float = 1
+
+
+BUSY = {"sm_percent": Metric(2), "tensor_percent": Metric(5), "dram_percent": Metric(10)}
+PCIE = {"pcie_tx_bytes_per_s": Metric(20, MIB), "pcie_rx_bytes_per_s": Metric(21, MIB)}
+# All links together.
+NVLINK = {"nvlink_tx_bytes_per_s": Metric(61, MIB), "nvlink_rx_bytes_per_s": Metric(60, MIB)}
+METRICS = BUSY | PCIE | NVLINK
 NO_GPM = "only Hopper and later GPUs count this"
 
 
@@ -25,25 +40,32 @@ class Activity:
             self._request = nvml.c_nvmlGpmMetricsGet_t()
             self._request.version = nvml.NVML_GPM_METRICS_GET_VERSION
             self._request.numMetrics = len(METRICS)
-            for place, number in enumerate(METRICS.values()):
-                self._request.metrics[place].metricId = number
+            for place, metric in enumerate(METRICS.values()):
+                self._request.metrics[place].metricId = metric.number
             self._samples = [nvml.nvmlGpmSampleAlloc() for _ in range(2)]
 
-    def read(self) -> dict[str, float | None]:
-        """Return percent by field since the last call, None at the first. Raises NVMLError."""
+    def read(self) -> tuple[dict[str, float | None], dict[str, int]]:
+        """Return averages since the last call by field (None at the first), and the code of what is missing.
+
+        Raises NVMLError where the driver refuses all.
+        """
         older, newer = self._samples
         self._nvml.nvmlGpmSampleGet(self._handle, older)
         self._samples = [newer, older]
         if not self._begun:
             self._begun = True
-            return dict.fromkeys(METRICS)
+            return dict.fromkeys(METRICS), {}
         self._request.sample1, self._request.sample2 = newer, older
         self._nvml.nvmlGpmMetricsGet(self._request)
-        metrics = self._request.metrics
-        return {
-            field: None if metrics[place].nvmlReturn else metrics[place].value
-            for place, field in enumerate(METRICS)
-        }
+        figures: dict[str, float | None] = {}
+        missing: dict[str, int] = {}
+        for place, (field, metric) in enumerate(METRICS.items()):
+            said = self._request.metrics[place]
+            if said.nvmlReturn:
+                missing[field] = said.nvmlReturn
+            else:
+                figures[field] = said.value * metric.unit
+        return figures, missing
 
     def close(self) -> None:
         """Give the samples back."""

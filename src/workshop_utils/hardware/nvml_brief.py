@@ -1,4 +1,4 @@
-"""GPUs through NVML for a small price: use, memory, power and energy alone, for who looks every second."""
+"""GPUs through NVML for a small price: use, memory and power alone, for who looks every second."""
 
 import time
 from collections.abc import Callable
@@ -10,16 +10,14 @@ from workshop_utils.hardware.reading import GpuReading
 
 
 class BriefNvml(Nvml):
-    """Reads three or four figures a GPU; its first reading is whole, and ``Nvml`` judges what is wrong.
+    """Reads three figures a GPU; its first reading is whole, and ``Nvml`` judges what is wrong.
 
     Where a call fails that once worked, ``Nvml`` reads that GPU. What a GPU did not report at first is not
-    asked again. A reading has no other figures than these, and the limits that the first one found. Energy is
-    asked for while ``with_energy`` is set.
+    asked again. A reading has no other figures than these, and the limits that the first one found.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(now)
-        self.with_energy = False
+        super().__init__(now, rates=False)
         # By index: the device as it was opened, and its whole reading.
         self._known: dict[int, tuple[NvmlDevice, GpuReading]] = {}
 
@@ -37,7 +35,6 @@ class BriefNvml(Nvml):
     def _brief(self, nvml: Any, handle: Any, whole: GpuReading) -> GpuReading:
         """Ask for what is reported. Plain calls: a tool around each would cost as much as the call."""
         missing = whole.not_reported
-        energy = self.with_energy and "energy_joules" not in missing
         return GpuReading(
             whole.index,
             whole.uuid,
@@ -54,6 +51,5 @@ class BriefNvml(Nvml):
             memory_total_bytes=whole.memory_total_bytes,
             power_watts=None if "power_watts" in missing else nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
             power_limit_watts=whole.power_limit_watts,
-            energy_joules=nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000 if energy else None,
             not_reported=missing,
         )

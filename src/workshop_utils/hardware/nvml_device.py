@@ -6,10 +6,11 @@ from types import ModuleType
 from typing import Any
 
 from workshop_utils.hardware import nvml_reasons
-from workshop_utils.hardware.nvml_activity import METRICS, NO_GPM, Activity
+from workshop_utils.hardware.energy import Energy
+from workshop_utils.hardware.nvml_activity import BUSY, METRICS, NO_GPM, PCIE, Activity
 from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, HALF_SECOND, SECOND
 from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
-from workshop_utils.hardware.nvml_traffic import COUNTERS, WANTED, Traffic
+from workshop_utils.hardware.nvml_traffic import COUNTERS, KIB, WANTED, Traffic
 from workshop_utils.hardware.reading import MOVING, GpuReading
 
 FIGURES_OF = {
@@ -28,6 +29,7 @@ class NvmlDevice:
 
     nvml: ModuleType
     index: int
+    rates: bool = True
     handle: Any = None
     uuid: str | None = None
     name: str | None = None
@@ -36,6 +38,7 @@ class NvmlDevice:
     found: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     read_at: dict[float, float] = field(default_factory=dict)
+    energy: Energy = field(default_factory=Energy)
     traffic: Traffic = field(default_factory=Traffic)
     activity: Activity | None = None
     whole: GpuReading | None = None
@@ -94,9 +97,15 @@ class NvmlDevice:
             self._keep(figure.field, None if words else figure.convert(value), words)
         if period == EVERY_TICK:
             self._memory()
-        elif period == HALF_SECOND and self.fault is None:
-            self._traffic(ticks)
-            self._activity()
+        elif self.rates and self.fault is None:
+            self._read_rates(period, ticks)
+
+    def _read_rates(self, period: float, ticks: float) -> None:
+        if period == HALF_SECOND:
+            self._energy(ticks)
+            self._activity(ticks)
+        elif not (self.activity and self.activity.supported):
+            self._pcie()
 
     def _keep(self, name: str, value: Any, words: str = "") -> None:
         """Remember a figure, or with ``words`` why there is none."""
@@ -125,6 +134,11 @@ class NvmlDevice:
             self.whole = None
             self._keep("memory_total_bytes", total, words)
 
+    def _energy(self, ticks: float) -> None:
+        power = self.found.get("power_watts")
+        words = self.missing.get("power_watts", "")
+        self._keep("energy_joules", None if power is None else self.energy.add(power, ticks), words)
+
     def _traffic(self, ticks: float) -> None:
         values, words = self._ask("nvmlDeviceGetFieldValues", WANTED)
         if words:
@@ -132,20 +146,35 @@ class NvmlDevice:
             return
         rates, without = self.traffic.rates(values, ticks)
         self._keep_all(rates, "")
-        for name, code in without.items():
-            self._keep(name, None, str(self.nvml.NVMLError(code)))
+        self._missing(without)
 
-    def _activity(self) -> None:
+    def _activity(self, ticks: float) -> None:
         """Read GPM; a driver or GPU without it says so at every reading, at the cost of one call."""
         if self.activity is None:
             self.activity, _, _ = ask_of(self.nvml, lambda: Activity(self.nvml, self.handle))
         activity = self.activity
         if activity is None or not activity.supported:
-            self._keep_all(dict.fromkeys(METRICS), NO_GPM)
+            self._keep_all(dict.fromkeys(BUSY), NO_GPM)
+            self._traffic(ticks)
             return
-        figures, fault, words = ask_of(self.nvml, activity.read)
+        read, fault, words = ask_of(self.nvml, activity.read)
         self._note(fault)
-        self._keep_all(figures or dict.fromkeys(METRICS), words)
+        figures, without = read or (dict.fromkeys(METRICS), {})
+        self._keep_all(figures, words)
+        self._missing(without)
+
+    def _pcie(self) -> None:
+        """Where GPM does not count PCIe, the driver does for 20 ms a direction, in which this thread waits.
+
+        https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html, nvmlDeviceGetPcieThroughput.
+        """
+        for way, name in enumerate(PCIE):
+            kib_per_s, words = self._ask("nvmlDeviceGetPcieThroughput", way)
+            self._keep(name, None if words else kib_per_s * KIB, words)
+
+    def _missing(self, codes: Mapping[str, int]) -> None:
+        for name, code in codes.items():
+            self._keep(name, None, str(self.nvml.NVMLError(code)))
 
     def _ask(self, function: str, *rest: object) -> tuple[Any, str]:
         """Read one figure; the words say why it is missing."""
@@ -164,9 +193,9 @@ class NvmlDevice:
             self.shut_down_by_others = True
 
 
-def open_device(nvml: ModuleType, index: int, known: NvmlDevice | None) -> NvmlDevice:
+def open_device(nvml: ModuleType, index: int, known: NvmlDevice | None, rates: bool = True) -> NvmlDevice:
     """Return a GPU by the driver's index; one that is lost no longer says who it is, but ``known`` did."""
-    device = NvmlDevice(nvml, index)
+    device = NvmlDevice(nvml, index, rates)
     device.handle, device.fault, _ = ask(nvml, "nvmlDeviceGetHandleByIndex", index)
     if device.fault is None:
         device.uuid = text(ask(nvml, "nvmlDeviceGetUUID", device.handle)[0])

@@ -37,7 +37,7 @@ class Figure(NamedTuple):
 
 
 def thousandths(value: int) -> float:
-    """Return watts of NVML's milliwatts, joules of its millijoules."""
+    """Return watts of NVML's milliwatts."""
     return value / 1000
 
 
@@ -60,7 +60,6 @@ FIGURES = (
     ),
     Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths, period=HALF_SECOND),
     Figure("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", convert=thousandths),
-    Figure("energy_joules", "nvmlDeviceGetTotalEnergyConsumption", convert=thousandths),
     Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,)),
     Figure("sm_clock_mhz", "nvmlDeviceGetClockInfo", (SM_CLOCK,)),
     Figure("memory_clock_mhz", "nvmlDeviceGetClockInfo", (MEMORY_CLOCK,)),

@@ -58,8 +58,8 @@ class Reading(Encoded, Generic[T]):
         if not isinstance(self.data, tuple):
             return super()._encode()
         parts = ", ".join(each.json if isinstance(each, Encoded) else _encode(each) for each in self.data)
-        status, error = _encode(self.status), _encode(self.error)
-        return f'{{"status": {status}, "error": {error}, "data": [{parts}]}}'
+        envelope = _encode({"status": self.status, "error": self.error})[:-1]
+        return f'{envelope}, "data": [{parts}]}}'
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class GpuReading(Encoded):
 
     ``status``: ``ok``, ``lost`` (it fell off the bus or needs a reset) or ``unavailable`` (the driver refuses
     it), the last two with ``error``. A figure that the driver does not report is None and named, with the
-    driver's words, in ``not_reported``. ``energy_joules`` counts from when the driver was loaded.
+    driver's words, in ``not_reported``. ``energy_joules``: power over time since the first reading.
     ``throttle_reasons`` say what holds the clocks back now, in words. Rates are averages since the reading
     before, None at the first. ``utilization_percent``: time with any kernel; ``sm_percent``,
     ``tensor_percent``, ``dram_percent``: the share of the SMs, tensor cores and memory bandwidth in use.
@@ -110,7 +110,9 @@ class GpuReading(Encoded):
     def moved(self, **figures: Any) -> "GpuReading":
         """Return the reading of a later moment at which only ``MOVING`` figures were asked: these ones."""
         later = object.__new__(GpuReading)
-        vars(later).update(vars(self), **figures)
+        # A copy has its size at once, where an empty dictionary that is filled grows four times.
+        object.__setattr__(later, "__dict__", vars(self).copy())
+        vars(later).update(figures)
         object.__setattr__(later, "_rest", self._resting())
         return later
 

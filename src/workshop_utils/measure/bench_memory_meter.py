@@ -38,7 +38,7 @@ class CudaMeter:
     def __init__(self, count: int, nvml: Nvml | None = None) -> None:
         self.devices = tuple(f"cuda:{index}" for index in range(count))
         self._indices = range(count)
-        self._nvml = nvml or Nvml()
+        self._nvml = nvml or Nvml(rates=False)
         self._idle = self._used_by_uuid()
         self._reserved = [0] * count
 

@@ -96,7 +96,7 @@ class GpuMemory:
 
     def __init__(self, index: int = 0, nvml: Nvml | None = None) -> None:
         self._index = index
-        self._nvml = nvml or Nvml()
+        self._nvml = nvml or Nvml(rates=False)
 
     def read(self) -> MemoryReading:
         import torch

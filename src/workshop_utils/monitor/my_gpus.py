@@ -8,7 +8,7 @@ beginning of a uuid, and numbers count from 0 on where a cgroup hides the other 
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workshop_utils.hardware.reading import GpuReading
 
@@ -18,11 +18,10 @@ ALL_HIDDEN = f"{VISIBLE} hides all GPUs of this machine from this process."
 SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
-@dataclass(frozen=True)
-class GpuId:
+class GpuId(NamedTuple):
     """What a GPU can be named by, and whether the driver opens it to this process."""
 
-    index: int
+    number: int
     uuid: str | None
     is_open: bool
 
@@ -67,10 +66,10 @@ def _held(gpus: tuple[GpuId, ...], visible: str | None, slurm: str | None) -> tu
     if slurm is None or "MIG-" in (visible or "") + slurm:
         return None
     names = _names(slurm)
-    opened = tuple(gpu.index for gpu in gpus if gpu.is_open)
+    opened = tuple(gpu.number for gpu in gpus if gpu.is_open)
     if len(opened) <= len(names):  # a cgroup hides the others, so these numbers are not the driver's
         return opened or None
-    found = tuple(gpu.index for gpu in gpus if any(_is_named(gpu, name) for name in names))
+    found = tuple(gpu.number for gpu in gpus if any(_is_named(gpu, name) for name in names))
     return found if len(found) == len(names) else None
 
 
@@ -88,7 +87,7 @@ def _visible(gpus: tuple[GpuId, ...], visible: str | None) -> tuple[int, ...] | 
     opened = [gpu for gpu in gpus if gpu.is_open]
     if not all(gpu.is_open for gpu in found) and len(opened) == len(names):
         found = opened  # numbers of a cgroup, which count the GPUs that it does not hide
-    return tuple(gpu.index for gpu in found)
+    return tuple(gpu.number for gpu in found)
 
 
 def _names(listed: str) -> list[str]:
@@ -98,4 +97,4 @@ def _names(listed: str) -> list[str]:
 def _is_named(gpu: GpuId, name: str) -> bool:
     if name.startswith("GPU-"):
         return (gpu.uuid or "").startswith(name)
-    return name == str(gpu.index)
+    return name == str(gpu.number)

@@ -1,6 +1,5 @@
 """One moment of the machine, and its JSON frame."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,5 +28,5 @@ class Sample:
     def frame(self) -> str:
         """The sample as a JSON frame of the stream, encoded once for all clients."""
         envelope = f'"version": {STREAM_VERSION}, "kind": "sample", "time": {round(self.time, 3)}'
-        mine = json.dumps(self.my_gpus)
+        mine = "null" if self.my_gpus is None else list(self.my_gpus)
         return f'{{{envelope}, "my_gpus": {mine}, "gpus": {self.gpus.json}, "host": {self.host.json}}}'

@@ -71,7 +71,7 @@ class TokenCount:
 @contextmanager
 def tokens_counter() -> Iterator[TokenCount]:
     """Count the tokens of a block, its seconds, and the energy of this process's GPUs."""
-    count, nvml = TokenCount(), Nvml()
+    count, nvml = TokenCount(), Nvml(rates=False)
     gpus = my_gpus(nvml.read().data or ())
     before = [nvml.energy_joules(gpu.uuid or "") for gpu in gpus]
     start = time.perf_counter()

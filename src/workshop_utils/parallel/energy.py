@@ -11,7 +11,7 @@ class EnergyMeter:
         if device != "cpu":
             import torch
 
-            self._nvml = Nvml()
+            self._nvml = Nvml(rates=False)
             self._nvml.read()
             self._uuid = str(torch.cuda.get_device_properties(device).uuid)
         self._start = self._now()

@@ -15,7 +15,6 @@ from workshop_utils.monitor.my_gpus import my_gpus
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
-from workshop_utils.monitor.tokens import tokens_counted
 
 LOG = logging.getLogger(__name__)
 # A strip in a page answers every thirty seconds: hearing an answer costs a kernel as much as sending a row.
@@ -36,13 +35,12 @@ class HostWithoutGpu(Host):
 
 
 class WatchedGpus(BriefNvml):
-    """GPUs, and whether one of them is this process's: ``seen``. Energy is read once tokens are counted."""
+    """GPUs, and whether one of them is this process's: ``seen``."""
 
     seen = False
 
     def read(self) -> Reading[Any]:
         """Read the GPUs."""
-        self.with_energy = tokens_counted() > 0
         reading = super().read()
         self.seen = self.seen or bool(my_gpus(reading.data or ()))
         return reading
