@@ -65,6 +65,7 @@ PROPERTIES = {
     "tensor_parallel": COUNT,
     "pipeline_parallel": COUNT,
     "data_parallel": COUNT,
+    "expert_parallel": COUNT,
     "new_tokens": COUNT,
     "cache": TEXT,
     "prefill_chunk": {"type": ["integer", "null"]},

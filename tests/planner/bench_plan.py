@@ -11,6 +11,7 @@ CASES = (
     ("gemma-3-27b", "uva", "vllm"),
     ("llama-3.1-8b", "example", "transformers"),
     ("qwen3-235b-a22b", "uva", "vllm"),
+    ("deepseek-v3", "uva", "vllm"),
 )
 RUNS = 9
 

@@ -36,8 +36,9 @@ WIDTH = 110
 PROGRAMS = {"this workshop": "workshop"}
 LEGEND = (
     "TP: GPUs that share every layer. PP: GPUs with a part of the layers each. DP: copies that share the "
-    "prompts. tokens/s are of the answers, prompts included. Program workshop: this workshop's runner "
-    "(`workshop bench run`), some four times as fast as plain transformers."
+    "prompts. EP: GPUs that hold whole experts each, in common. tokens/s are of the answers, prompts "
+    "included. Program workshop: this workshop's runner (`workshop bench run`), some four times as fast as "
+    "plain transformers."
 )
 HEADERS = (
     "", "GPUs", "split", "precision", "program", "batch", "fullest GPU", "tokens/s", "time", "GPU-hours",

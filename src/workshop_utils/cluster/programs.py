@@ -129,7 +129,7 @@ def vllm_program(plan: Plan, model: str) -> Program:
     Options: https://docs.vllm.ai/en/latest/cli/serve/ and https://docs.vllm.ai/en/latest/cli/bench/serve/.
     """
     wanted, layout = plan.wanted, plan.layout
-    share = -(-wanted.prompts // layout.data)
+    share = -(-wanted.prompts // layout.copies)
     notes = [
         "`--load-format dummy` gives random weights, which need no download and prove memory and speed; "
         "without it the real ones are loaded."
@@ -149,8 +149,13 @@ def vllm_program(plan: Plan, model: str) -> Program:
     serve = [
         "vllm", "serve", model, "--tensor-parallel-size", str(layout.tensor),
         "--pipeline-parallel-size", str(layout.pipeline), "--max-model-len", str(wanted.tokens),
-        "--max-num-seqs", str(plan.batch), "--load-format", "dummy", *precision,
+        "--max-num-seqs", str(-(-plan.batch // layout.engines)), "--load-format", "dummy", *precision,
     ]  # fmt: skip
+    if layout.engines > 1:
+        # One server starts all engines on its node and shares the prompts out.
+        serve += ["--data-parallel-size", str(layout.engines)]
+    if layout.expert > 1:
+        serve.append("--enable-expert-parallel")
     if wanted.kv_dtype:
         serve += ["--kv-cache-dtype", wanted.kv_dtype]
     client = (

@@ -16,7 +16,7 @@ The rules stand here and nowhere else:
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from workshop_utils.cluster.offers import MEMORY_EACH_BYTES
@@ -112,7 +112,7 @@ def request_of(
     Raises WorkshopError for an account that is none, or more hours than the partition has.
     """
     group = site.nodes_of(plan.offer.name)
-    layout = replace(plan.layout, data=1)
+    layout = plan.layout.replica()
     nodes = nodes_of(layout, plan)
     talking = layout.replica_gpus > 1
     program = program_of(plan, nodes.nodes, model or plan.wanted.architecture.name)
@@ -134,7 +134,7 @@ def request_of(
         client=program.client,
         constraint=(group.fast_constraint if talking else None) or group.constraint,
         account=account,
-        array=plan.layout.data if plan.layout.data > 1 else None,
+        array=plan.layout.copies if plan.layout.copies > 1 else None,
         notes=(*notes_of(plan, most, hours, program.loads_weights), *program.notes),
     )
 
@@ -184,7 +184,7 @@ def memory_of(gpus: int, plan: Plan, group: GpuNodes) -> int:
 def notes_of(plan: Plan, most: float, hours: float | None, loads_weights: bool) -> tuple[str, ...]:
     """Return what a reader should know of the plan, a sentence each."""
     loaded = f"; {format_gb(read_bytes(plan))} of weights are loaded before" if loads_weights else ""
-    each = "each of them" if plan.layout.data > 1 else "it"
+    each = "each of them" if plan.layout.copies > 1 else "it"
     slow = plan.seconds * plan.tokens_per_s / plan.low / 3600
     notes = [
         plan.why,

@@ -71,6 +71,7 @@ class Estimate:
             "model": self.model,
             "parameters": self.parameters,
             **workload,
+            "expert_parallel": self.workload.expert_ranks,
             **{name: value for name, value in arguments.items() if value is not None},
             "gpu": self.gpu.name if self.gpu else None,
             "per_gpu": [gpu.as_json() for gpu in self.per_gpu],
@@ -109,7 +110,7 @@ def estimate(  # noqa: PLR0913 - one keyword for each thing that a reader can ch
     defaults = {"cache": module.CACHES[0], "new_tokens": max(1, min(NEW_TOKENS, tokens))}
     options = defaults | {name: value for name, value in options.items() if value is not None}
     workload = Workload(tokens, batch, dtype, cache, engine, attention or module.ATTENTION[0], **options)
-    check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel)
+    check_layout(architecture, workload.tensor_parallel, workload.pipeline_parallel, workload.expert_parallel)
     check_kernel(workload.attention, gpu)
     found = module.assess(architecture, workload, gpu)
     return Estimate(

@@ -17,12 +17,14 @@ EPILOG = """examples:
   workshop estimate google/gemma-3-4b-it --tokens 32768 --batch 4 --dtype nf4 --gpu A100-40GB
   workshop estimate llama-3.1-70b --tokens 8192 --tp 2 --gpu h100-80gb
   workshop estimate qwen3-32b --engine vllm --engine-version 0.26 --tokens 32768 --gpu h100-80gb
+  workshop estimate deepseek-v3 --engine vllm --dtype fp8 --dp 8 --ep --gpu h200
   workshop estimate ./my-model/config.json --json
   workshop estimate llama-3.1-8b --tokens 8192 --to-panel
 
 Sizes of the model are decimal GB (10^9 bytes), memory of GPUs is GiB (2^30 bytes). --json prints bytes:
   {"model", "parameters", "tokens", "batch", "dtype", "kv_dtype", "engine", "attention", "tensor_parallel",
-   "pipeline_parallel", "data_parallel", "new_tokens", "cache", "prefill_chunk", "padded", "gpu",
+   "pipeline_parallel", "data_parallel", "expert_parallel", "new_tokens", "cache", "prefill_chunk", "padded",
+   "gpu",
    "per_gpu": [{"rank", "terms": [{"name", "kind", "bytes", "formula", "source", "certainty"}], "peak_bytes",
    "process_bytes", "prefill_peak_bytes", "decode_peak_bytes"}], "weights_bytes", "kv_cache_bytes",
    "peak_bytes", "process_bytes", "fits", "lower_bound", "not_counted", "notes"}
@@ -77,6 +79,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add_number(group, "--pp", "pipeline parallel size, or GPUs of --engine accelerate (default 1)", 1)
     add_number(group, "--dp", "data parallel size: replicas that share the batch (default 1)", 1)
     group.add_argument(
+        "--ep",
+        action="store_true",
+        help="expert parallel in vLLM: whole experts, spread over all tensor and data parallel ranks",
+    )
+    group.add_argument(
         "--cpu-memory", type=float, metavar="GIB", help="host memory for --engine accelerate (default 64)"
     )
     group = parser.add_argument_group("vLLM (defaults by version and GPU)")
@@ -123,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         tensor_parallel=arguments.tp,
         pipeline_parallel=arguments.pp,
         data_parallel=arguments.dp,
+        expert_parallel=arguments.ep,
         new_tokens=arguments.new_tokens,
         cache=arguments.cache,
         prefill_chunk=arguments.prefill_chunk,

@@ -39,12 +39,13 @@ def heading(architecture: Architecture, result: Estimate) -> list[str]:
 
 
 def layout(result: Estimate) -> str:
-    """Return the layout in words, for example ``4 GPUs (dp 2 × pp 2 × tp 1)``."""
+    """Return the layout in words, for example ``8 GPUs (dp 2 × pp 1 × tp 4, ep 8)``."""
     workload, count = result.workload, len(result.per_gpu)
     if count == 1:
         return "one GPU"
     sizes = (workload.data_parallel, workload.pipeline_parallel, workload.tensor_parallel)
-    return f"{count} GPUs (dp {sizes[0]} × pp {sizes[1]} × tp {sizes[2]})"
+    experts = f", ep {workload.expert_ranks}" if workload.expert_parallel else ""
+    return f"{count} GPUs (dp {sizes[0]} × pp {sizes[1]} × tp {sizes[2]}{experts})"
 
 
 def term_table(result: Estimate) -> list[str]:
@@ -84,7 +85,9 @@ def bar(share: float) -> str:
 
 def rank_lines(result: Estimate) -> Iterator[str]:
     """Yield one line a GPU of one replica, where there are several."""
-    ranks = result.per_gpu[: len(result.per_gpu) // result.workload.data_parallel]
+    # Where experts are spread over them, replicas differ and are one whole.
+    replicas = 1 if result.workload.expert_parallel else result.workload.data_parallel
+    ranks = result.per_gpu[: len(result.per_gpu) // replicas]
     if len(ranks) == 1:
         return
     largest = max(rank.process_bytes for rank in ranks)

@@ -24,8 +24,13 @@ def padded_vocabulary(architecture: Architecture) -> int:
 
 
 @lru_cache(maxsize=4096, typed=True)
-def check_layout(architecture: Architecture, tensor_parallel: int, pipeline_parallel: int) -> None:
-    """Raise WorkshopError for a layout that the model cannot have, with the choices."""
+def check_layout(
+    architecture: Architecture, tensor_parallel: int, pipeline_parallel: int, whole_experts: bool = False
+) -> None:
+    """Raise WorkshopError for a layout that the model cannot have, with the choices.
+
+    ``whole_experts``: tensor ranks do not cut the routed experts, but share them out (expert parallel).
+    """
     for name, size in (("tensor", tensor_parallel), ("pipeline", pipeline_parallel)):
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise WorkshopError(
@@ -37,21 +42,28 @@ def check_layout(architecture: Architecture, tensor_parallel: int, pipeline_para
             f"pipeline parallel size {pipeline_parallel} is more than the {layers} layers of "
             f"{architecture.name}; choose 1 to {layers}."
         )
-    if reason := first_obstacle(architecture, tensor_parallel):
-        sizes = [size for size in range(1, MOST_RANKS + 1) if not first_obstacle(architecture, size)]
+    if reason := first_obstacle(architecture, tensor_parallel, whole_experts):
+        sizes = ", ".join(str(size) for size in dividing_sizes(architecture, whole_experts))
+        spread = not whole_experts and first_obstacle(architecture, tensor_parallel, True) is None
         raise WorkshopError(
             f"tensor parallel size {tensor_parallel} does not fit {reason} of {architecture.name}; choose "
-            f"{', '.join(str(size) for size in sizes)}."
+            f"{sizes}{', or spread whole experts (--engine vllm --ep)' if spread else ''}."
         )
 
 
+def dividing_sizes(architecture: Architecture, whole_experts: bool = False) -> list[int]:
+    """Return the tensor parallel sizes that a model can have."""
+    sizes = range(1, MOST_RANKS + 1)
+    return [size for size in sizes if not first_obstacle(architecture, size, whole_experts)]
+
+
 @lru_cache(maxsize=8192)
-def first_obstacle(architecture: Architecture, ranks: int) -> str | None:
+def first_obstacle(architecture: Architecture, ranks: int, whole_experts: bool = False) -> str | None:
     """Return what forbids a tensor parallel size, None where nothing does."""
-    return next(obstacles(architecture, ranks), None)
+    return next(obstacles(architecture, ranks, whole_experts), None)
 
 
-def obstacles(architecture: Architecture, ranks: int) -> Iterator[str]:
+def obstacles(architecture: Architecture, ranks: int, whole_experts: bool = False) -> Iterator[str]:
     """Yield what of the model does not divide by the number of tensor ranks."""
     if ranks == 1:
         return
@@ -61,7 +73,7 @@ def obstacles(architecture: Architecture, ranks: int) -> Iterator[str]:
         if layer.counted:
             yield "the layers, which were counted whole on a built model,"
             return
-        for count, name in divided(layer):
+        for count, name in divided(layer, whole_experts):
             if count % ranks:
                 yield f"the {count:,} {name}"
         mixer = layer.attention
@@ -69,7 +81,7 @@ def obstacles(architecture: Architecture, ranks: int) -> Iterator[str]:
             yield f"the {mixer.kv_heads} KV heads"
 
 
-def divided(layer: Layer) -> Iterator[tuple[int, str]]:
+def divided(layer: Layer, whole_experts: bool) -> Iterator[tuple[int, str]]:
     """Yield the numbers of a layer that every tensor rank takes an equal share of."""
     match layer.attention:
         case Attention(heads=heads) | LatentAttention(heads=heads):
@@ -82,6 +94,7 @@ def divided(layer: Layer) -> Iterator[tuple[int, str]]:
     if layer.mlp:
         yield layer.mlp.width, "columns of the MLP"
     if layer.experts:
-        yield layer.experts.width, "columns of each expert"
+        if not whole_experts:
+            yield layer.experts.width, "columns of each expert"
         if layer.experts.shared_width:
             yield layer.experts.shared_width, "columns of the shared expert"

@@ -22,5 +22,6 @@ def title_of(estimate: Estimate) -> str:
     work = estimate.workload
     sizes = (("DP", work.data_parallel), ("PP", work.pipeline_parallel), ("TP", work.tensor_parallel))
     layout = " × ".join(f"{name} {size}" for name, size in sizes if size > 1)
+    layout += f" with EP {work.expert_ranks}" if work.expert_parallel else ""
     parts = [estimate.model, f"{work.batch} × {work.tokens:,} tokens", work.dtype, work.engine, layout]
     return ", ".join(part for part in parts if part)

@@ -24,8 +24,10 @@ class Workload:
 
     ``cache``: the KV cache grows (dynamic) or has its full size from the start (static). ``prefill_chunk``:
     prompt tokens computed at a time, None for all. ``padded``: prompts of unequal length. ``data_parallel``
-    replicas share the batch. ``cpu_memory_gib`` is what Accelerate may use of the host. The last four are
-    vLLM's arguments, None for the version's defaults. Validates itself, with the engine's own rules.
+    replicas share the batch. ``expert_parallel``: experts stand whole on one rank each, over all tensor and
+    data parallel ranks, instead of being cut on every replica. ``cpu_memory_gib`` is what Accelerate may use
+    of the host. The last four are vLLM's arguments, None for the version's defaults. Validates itself, with
+    the engine's own rules.
     """
 
     tokens: int
@@ -37,6 +39,7 @@ class Workload:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     data_parallel: int = 1
+    expert_parallel: bool = False
     new_tokens: int = NEW_TOKENS
     cache: str = "dynamic"
     prefill_chunk: int | None = None
@@ -64,7 +67,7 @@ class Workload:
                 f"new_tokens {self.new_tokens} are more than all {self.tokens} tokens; tokens counts prompt "
                 "and answer together."
             )
-        for option in ("prefill_chunk", "padded", *ENGINE_ONLY):
+        for option in ("prefill_chunk", "padded", "expert_parallel", *ENGINE_ONLY):
             if getattr(self, option) and option not in engine.OPTIONS:
                 raise WorkshopError(
                     f"{option} {getattr(self, option)} says nothing to engine {self.engine}; leave it out, "
@@ -80,6 +83,11 @@ class Workload:
     def answer(self) -> int:
         """Tokens of the answer: what the prompt leaves."""
         return self.tokens - self.prompt
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks that the experts are spread over; 1 where each rank has a share of every one."""
+        return self.tensor_parallel * self.data_parallel if self.expert_parallel else 1
 
     @property
     def replica_batch(self) -> int:

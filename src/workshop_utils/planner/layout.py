@@ -1,7 +1,7 @@
-"""How many GPUs, split how: data × pipeline × tensor parallel, and the nodes that it takes."""
+"""How many GPUs, split how: data × pipeline × tensor (and expert) parallel, and the nodes that it takes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workshop_utils.memory.layout_check import first_obstacle
 from workshop_utils.models.architecture import Architecture
@@ -10,9 +10,11 @@ from workshop_utils.planner.offer import Offer
 
 @dataclass(frozen=True, order=True)
 class Layout:
-    """``data`` replicas of ``pipeline`` stages of ``tensor`` ranks; one GPU for each rank.
+    """``data`` times ``pipeline`` stages of ``tensor`` ranks; one GPU for each rank.
 
-    ``expert``: of the ranks of a replica, those that share the experts out instead of cutting each.
+    ``expert``: ranks that share whole experts out, 1 where tensor ranks cut each. Where they are more than
+    ``tensor``, several of the ``data`` engines are one replica: each has attention for its own prompts, and
+    they have the experts in common.
     """
 
     data: int = 1
@@ -21,18 +23,33 @@ class Layout:
     expert: int = 1
 
     @property
+    def engines(self) -> int:
+        """Engines of one replica."""
+        return max(1, self.expert // self.tensor)
+
+    @property
+    def copies(self) -> int:
+        """Replicas, which know nothing of one another."""
+        return self.data // self.engines
+
+    @property
     def replica_gpus(self) -> int:
-        return self.pipeline * self.tensor
+        return self.engines * self.pipeline * self.tensor
 
     @property
     def gpus(self) -> int:
-        return self.data * self.replica_gpus
+        return self.data * self.pipeline * self.tensor
+
+    def replica(self) -> "Layout":
+        """Return the layout of one replica."""
+        return replace(self, data=self.engines)
 
     def words(self) -> str:
-        """Return such as ``DP 2 × TP 4``, or ``one GPU``."""
+        """Return such as ``DP 2 × TP 4``, ``DP 8 with EP 8``, or ``one GPU``."""
         sizes = (("DP", self.data), ("PP", self.pipeline), ("TP", self.tensor))
         named = [f"{name} {size}" for name, size in sizes if size > 1]
-        return " × ".join(named) or "one GPU"
+        experts = f" with EP {self.expert}" if self.expert > 1 else ""
+        return (" × ".join(named) or "one GPU") + experts
 
     def as_json(self) -> dict[str, int]:
         return {"dp": self.data, "pp": self.pipeline, "tp": self.tensor, "ep": self.expert}
@@ -54,12 +71,17 @@ def sizes_up_to(most: int) -> Iterator[int]:
         size *= 2
 
 
+def most_of_a_job(offer: Offer) -> int:
+    """Return the most GPUs of an offer that one job may have."""
+    return min(offer.most_gpus, offer.per_node * offer.most_nodes)
+
+
 def replica_layouts(architecture: Architecture, offer: Offer) -> list[Layout]:
     """Return every way to split one replica over GPUs of an offer, fewest GPUs first.
 
     Also those over a node's size, or that the model cannot have: a reader who wonders why is told.
     """
-    most = min(offer.most_gpus, offer.per_node * offer.most_nodes)
+    most = most_of_a_job(offer)
     # Beside the usual sizes, those that a model with odd numbers of heads divides by.
     odd = {size for size in range(3, offer.per_node + 1, 2) if not first_obstacle(architecture, size)}
     found = [
@@ -77,6 +99,11 @@ def place(layout: Layout, offer: Offer) -> Nodes | str:
     reason = None
     if gpus > offer.most_gpus:
         reason = f"a job may have {offer.most_gpus} of them, not {gpus}"
+    elif layout.expert > offer.per_node:
+        reason = (
+            "ranks that share experts out pass every token on in every layer, and a job here starts their "
+            f"engines on one node, which has {offer.per_node}"
+        )
     elif layout.tensor > offer.per_node:
         reason = (
             "tensor ranks add up twice in every layer, which no network between nodes is fast enough for, "

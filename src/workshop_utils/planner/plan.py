@@ -15,8 +15,9 @@ from workshop_utils.units import format_gib
 class Plan:
     """A layout on an offer in a precision, with what it needs and how long it is expected to take.
 
-    ``batch`` sequences run at a time on each replica. ``tokens_per_s`` are tokens of answers over the whole
-    job, prefill included; ``low`` and ``high`` enclose it. ``estimate`` is one replica's, ``why`` a sentence.
+    ``batch`` sequences run at a time on each replica, over all of its engines. ``tokens_per_s`` are tokens of
+    answers over the whole job, prefill included; ``low`` and ``high`` enclose it. ``estimate`` is one
+    replica's, ``why`` a sentence.
     """
 
     wanted: Wanted
@@ -66,6 +67,8 @@ class Plan:
         """What is sent, over which link."""
         parts = []
         link = "NVLink" if self.offer.link == "nvlink" else "PCIe"
+        if self.layout.engines > 1:
+            parts.append(f"the tokens of all engines to every layer's experts and back over {link}")
         if self.layout.tensor > 1:
             parts.append(f"two sums in every layer over {link}")
         if self.layout.pipeline > 1:
@@ -85,9 +88,12 @@ class Plan:
             words.append(f"--engine {workload.engine}")
         if workload.cache == "static":
             words.append("--cache static")
-        for name, size in (("tp", self.layout.tensor), ("pp", self.layout.pipeline)):
+        layout = self.layout
+        for name, size in (("tp", layout.tensor), ("pp", layout.pipeline), ("dp", layout.engines)):
             if size > 1:
                 words.append(f"--{name} {size}")
+        if layout.expert > 1:
+            words.append("--ep")
         return " ".join(words)
 
     def as_json(self) -> dict[str, Any]:
@@ -100,7 +106,7 @@ class Plan:
             "engine": self.wanted.engine,
             "runner": self.runner,
             "batch": self.batch,
-            "per_gpu_bytes": [rank.process_bytes for rank in self.estimate.per_gpu] * self.layout.data,
+            "per_gpu_bytes": [rank.process_bytes for rank in self.estimate.per_gpu] * self.layout.copies,
             "usable_bytes": self.offer.gpu.usable_bytes,
             "expected_tokens_per_s": round(self.tokens_per_s, 2),
             "range": [round(self.low, 2), round(self.high, 2)],

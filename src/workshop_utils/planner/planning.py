@@ -8,20 +8,19 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.memory.estimate import Estimate, estimate
 from workshop_utils.memory.largest import fits
 from workshop_utils.memory.precisions import PRECISIONS
+from workshop_utils.planner.experts import expert_layouts
 from workshop_utils.planner.layout import Layout, Nodes, place, replica_layouts, sizes_up_to
 from workshop_utils.planner.offer import Offer
 from workshop_utils.planner.plan import Plan, Planning, Refusal, too_large
 from workshop_utils.planner.precision import no_code, obstacle
+from workshop_utils.planner.ranking import SIXTEEN_BITS, rank, worth_fewer_bits, worthwhile
 from workshop_utils.planner.reasons import ROOMY, counted, explained
 from workshop_utils.planner.speed import Replica, Speed, Text, runner_of, speeds
 from workshop_utils.planner.wanted import FEWER_BITS, Wanted
-from workshop_utils.units import GIB, format_gib
+from workshop_utils.units import format_gib
 
 # Sequences at a time on one replica: beyond, published engines gain little and a reader waits long.
 MOST_BATCH = 64
-# A plan with more GPUs must be so much faster than one with fewer to be worth a line.
-WORTHWHILE = 1.05
-SIXTEEN_BITS = ("bfloat16", "float16", "float32")
 
 
 def plan(wanted: Wanted, offers: Sequence[Offer], torch_build: str | None = None) -> Planning:
@@ -44,14 +43,6 @@ def plan(wanted: Wanted, offers: Sequence[Offer], torch_build: str | None = None
     return Planning(wanted, tuple(explained(ranked, refused)), tuple(distinct(refused)), considered)
 
 
-def worth_fewer_bits(plan: Plan, others: Sequence[Plan]) -> bool:
-    """Return whether a quantised plan saves a GPU or time: else more bits are the better answer."""
-    published = plan.wanted.architecture.stored_as
-    return plan.dtype in (*SIXTEEN_BITS, published) or not any(
-        other.gpus <= plan.gpus and other.tokens_per_s * WORTHWHILE >= plan.tokens_per_s for other in others
-    )
-
-
 def distinct(refused: Sequence[Refusal]) -> Iterator[Refusal]:
     """Yield the refusals, of those with one reason on one offer only the smallest layout."""
     seen = set()
@@ -60,20 +51,6 @@ def distinct(refused: Sequence[Refusal]) -> Iterator[Refusal]:
         if key not in seen:
             seen.add(key)
             yield each
-
-
-def rank(plan: Plan) -> tuple[object, ...]:
-    """Return what plans are sorted by: in time, few GPUs, free, not scarce, 16 bits, small; else by time."""
-    return (
-        not plan.in_time,
-        0 if plan.in_time else plan.seconds,
-        plan.gpus,
-        plan.starts_now is False,
-        plan.offer.scarce,
-        plan.dtype not in (*SIXTEEN_BITS, plan.wanted.architecture.stored_as),
-        round(plan.offer.gpu.usable_bytes / GIB),
-        plan.seconds,
-    )
 
 
 def first_dtype(wanted: Wanted, offer: Offer) -> str:
@@ -114,8 +91,10 @@ class Search:
         self.runner = runner_of(wanted.architecture, wanted.engine, dtype)
         self.refused: list[Refusal] = []
         self.considered = 0
-        self._estimates: dict[tuple[int, int, int], Estimate] = {}
+        self._estimates: dict[tuple[Layout, int], Estimate] = {}
         replicas = replica_layouts(wanted.architecture, offer)
+        if wanted.engine == "vllm":
+            replicas += expert_layouts(wanted.architecture, offer, dtype)
         found = [plan for replica in replicas for plan in self.plans_of(replica)]
         self.plans = [settled for plan in worthwhile(found) if (settled := self.settle(plan))]
         nearest = self.nearest
@@ -127,6 +106,10 @@ class Search:
         placed = place(replica, self.offer)
         if isinstance(placed, str):
             self.refuse(replica, placed)
+            return
+        if (work := min(self.wanted.prompts, self.wanted.batch or MOST_BATCH)) < replica.engines:
+            running = "one prompt runs" if work == 1 else f"{work} prompts run"
+            self.refuse(replica, f"it has {replica.engines} engines, and only {running} at a time")
             return
         if replica.tensor > 1 and self.wanted.engine == "transformers" and self.dtype not in SIXTEEN_BITS:
             # bitsandbytes packs a matrix into blocks that no tensor parallel plan of transformers cuts.
@@ -145,7 +128,7 @@ class Search:
             return
         most = min(self.offer.most_gpus // replica.gpus, self.wanted.prompts)
         for data in sizes_up_to(most):
-            layout = replace(replica, data=data)
+            layout = replace(replica, data=data * replica.engines)
             nodes = place(layout, self.offer)
             if isinstance(nodes, Nodes):
                 self.considered += data > 1
@@ -172,7 +155,7 @@ class Search:
 
     def estimate(self, layout: Layout, batch: int) -> Estimate:
         """Return the memory of one replica with so many sequences."""
-        key = (layout.pipeline, layout.tensor, batch)
+        key = (layout.replica(), batch)
         if key not in self._estimates:
             wanted = self.wanted
             own = self.runner.name == "this workshop"
@@ -180,7 +163,8 @@ class Search:
                 wanted.architecture, tokens=wanted.tokens, new_tokens=wanted.new_tokens, batch=batch,
                 dtype=self.dtype, kv_dtype=wanted.kv_dtype, engine=wanted.engine, gpu=self.offer.gpu,
                 cache="static" if own else None, tensor_parallel=layout.tensor,
-                pipeline_parallel=layout.pipeline,
+                pipeline_parallel=layout.pipeline, data_parallel=layout.engines,
+                expert_parallel=layout.expert > 1,
             )  # fmt: skip
         return self._estimates[key]
 
@@ -212,6 +196,8 @@ class Search:
         seconds = self.job_seconds(layout, batch, speed)
         tokens_per_s = wanted.prompts * wanted.new_tokens / seconds
         measured = offer.gpu.name in speeds()["measured_on"] and self.dtype in SIXTEEN_BITS
+        # No recorded run spread experts.
+        measured = measured and layout.expert == 1
         spread = self.runner.range if measured else speeds()["assumed_range"]
         return Plan(
             wanted, offer, self.dtype, layout, nodes, batch, found, self.runner.name, speed.prefill_s,
@@ -227,12 +213,12 @@ class Search:
     def batch_of(self, layout: Layout) -> int:
         """Return how many sequences a replica takes at a time, before the allocator is asked."""
         wanted = self.wanted
-        share = -(-wanted.prompts // layout.data)
-        asked = wanted.batch and -(-wanted.batch // layout.data)
+        share = -(-wanted.prompts // layout.copies)
+        asked = wanted.batch and -(-wanted.batch // layout.copies)
         most = min(share, asked or MOST_BATCH)
         one = self.estimate(layout, 1)
         if "max_concurrency" in one.figures:
-            return min(most, int(one.figures["max_concurrency"]))
+            return min(most, layout.engines * int(one.figures["max_concurrency"]))
         best = 1
         for size in [*(size for size in sizes_up_to(most) if 1 < size < most), most]:
             if not self.may_fit(self.estimate(layout, size)):
@@ -242,7 +228,7 @@ class Search:
 
     def job_seconds(self, layout: Layout, batch: int, speed: Speed) -> float:
         """Return how long all prompts take; the last round of a replica may be smaller, and lasts as long."""
-        share = -(-self.wanted.prompts // layout.data)
+        share = -(-self.wanted.prompts // layout.copies)
         rounds = -(-share // batch)
         return rounds * speed.batch_s(Text(batch, self.wanted.prompt, self.wanted.new_tokens))
 
@@ -264,14 +250,3 @@ def parted(sentence: str) -> tuple[str, str]:
     """Return reason and remedy of an error's sentence: what stands before and after its semicolon."""
     reason, _, remedy = sentence.rstrip(".").partition("; ")
     return reason, remedy
-
-
-def worthwhile(plans: Sequence[Plan]) -> list[Plan]:
-    """Return the plans that no other one on the same offer beats with as few GPUs and as much speed."""
-    kept: list[Plan] = []
-    best = 0.0
-    for each in sorted(plans, key=lambda plan: (plan.gpus, -plan.tokens_per_s)):
-        if each.tokens_per_s > best * WORTHWHILE:
-            kept.append(each)
-            best = each.tokens_per_s
-    return kept

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from workshop_utils.planner.plan import Plan, Refusal
+from workshop_utils.planner.work import caches_latents
 from workshop_utils.units import format_gib
 
 SIXTEEN_BITS = ("bfloat16", "float16", "float32")
@@ -56,11 +57,11 @@ def why(plan: Plan, smallest: int | None) -> str:
         alone = "is the smallest GPU here that holds" if first else "holds"
         said = f"One {name} {alone} it whole in {plan.dtype} ({needed} of {usable}), so nothing is sent"
     elif plan.layout.replica_gpus == 1:
-        said = f"It fits one {name} ({needed} of {usable}); {plan.layout.data} copies share the prompts"
+        said = f"It fits one {name} ({needed} of {usable}); {plan.layout.copies} copies share the prompts"
     else:
         said = f"{split_words(plan)} ({needed} of {usable} on the fullest)"
-        if plan.layout.data > 1:
-            said += f", and {plan.layout.data} such copies share the prompts"
+        if plan.layout.copies > 1:
+            said += f", and {plan.layout.copies} such copies share the prompts"
     return f"{said}{beside(plan)}."
 
 
@@ -68,6 +69,19 @@ def split_words(plan: Plan) -> str:
     """Return how a replica is split, and over what."""
     name, layout = plan.offer.name, plan.layout
     link = "NVLink" if plan.offer.link == "nvlink" else "PCIe, slower than NVLink"
+    if layout.engines > 1:
+        alone = layout.tensor == 1
+        each = "each run attention" if alone else f"run attention in groups of {layout.tensor}"
+        keep = "one GPU keeps" if alone else f"{layout.tensor} keep"
+        return (
+            f"{layout.expert} {name} {each} for their own prompts and have whole experts in common over "
+            f"{link}: {keep} a prompt's latent cache, which TP {layout.expert} would copy to all"
+        )
+    if layout.expert > 1:
+        return (
+            f"{layout.tensor} {name} share all but the experts over {link}, and hold some of those whole, as "
+            "so many ranks cannot cut one"
+        )
     if layout.pipeline == 1:
         return f"{layout.tensor} {name} share every layer over {link}"
     if layout.tensor == 1:
@@ -78,9 +92,23 @@ def split_words(plan: Plan) -> str:
     )
 
 
+def about_experts(plan: Plan) -> str:
+    """Return what whole experts would change for a plan that cuts them, nothing where it has none to cut."""
+    architecture, layout = plan.wanted.architecture, plan.layout
+    mixture = any(layer.experts for layer in architecture.layers)
+    if not mixture or plan.wanted.engine != "vllm" or layout.tensor == 1 or layout.expert > 1:
+        return ""
+    if caches_latents(architecture) and layout.pipeline == 1:
+        return (
+            f"each of {layout.tensor} keeps the whole latent cache: DP with EP would not, which pays for "
+            "many long prompts"
+        )
+    return "expert parallel (EP) would need about the same memory"
+
+
 def beside(plan: Plan) -> str:
     """Return what else a reader should weigh."""
-    parts = []
+    parts = [said for said in (about_experts(plan),) if said]
     if plan.dtype not in SIXTEEN_BITS and plan.dtype != plan.wanted.architecture.stored_as:
         parts.append("fewer bits: compare the answers first")
     if plan.dtype == "float16":

@@ -9,14 +9,14 @@ recordings against it). For every other GPU the same shares are assumed.
 import functools
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workshop_utils.memory.kv_cache import kv_cache_bytes
-from workshop_utils.models.architecture import Architecture, Attention, LatentAttention
-from workshop_utils.models.parameters import count_parameters
+from workshop_utils.models.architecture import Architecture
 from workshop_utils.planner.layout import Layout
 from workshop_utils.planner.offer import Offer
+from workshop_utils.planner.work import attention_flops, caches_latents, passed_parameters, read_parts
 
 # Families that the workshop's own runner splits: `parallel/spec.py`, which a test compares.
 OWN_FAMILIES = (
@@ -116,6 +116,8 @@ class Replica:
 
     def speed(self, text: Text) -> Speed:
         """Return the seconds of prefill and of a decode step."""
+        # The fullest of several engines sets the pace.
+        text = replace(text, batch=self.layout.engines * -(-text.batch // self.layout.engines))
         slots = min(self.layout.pipeline, text.batch) if self.runner.micro_batches else 1
         micro = Text(-(-text.batch // slots), text.prompt, text.answer)
         return Speed(prefill_s=self.prefill_seconds(text, slots), step_s=self.step_seconds(micro))
@@ -124,10 +126,9 @@ class Replica:
         """Return the seconds of one decode step: one more token for each sequence."""
         runner, model = self.runner, self.architecture
         middle = text.prompt + text.answer // 2
-        read = read_bytes(model, self.weight_bytes, text.batch)
-        read += kv_cache_bytes(model, middle, text.batch, self.kv_dtype)
+        read = self.rank_bytes(text.batch, middle)
         share = runner.bandwidth_share if text.batch < BATCHED else runner.batched_share
-        memory = read / self.layout.tensor / (self.offer.gpu.bandwidth_gb_per_s * 1e9 * share)
+        memory = read / (self.offer.gpu.bandwidth_gb_per_s * 1e9 * share)
         busy = max(memory, self.compute_seconds(2 * passed_parameters(model) * text.batch))
         layers = len(model.layers) * runner.layer_s
         layers += sum(layer.experts is not None for layer in model.layers) * runner.experts_s
@@ -139,11 +140,25 @@ class Replica:
         sent = text.batch * model.hidden_size * VALUE_BYTES
         return work + self.sums_seconds(sent) + self.hops_seconds(sent)
 
+    def rank_bytes(self, batch: int, tokens: int) -> float:
+        """Return what a rank reads in a step, over all stages: weights, and the cache of its sequences."""
+        model, layout = self.architecture, self.layout
+        still, chosen, each = read_parts(model, self.weight_bytes, batch)
+        own = -(-batch // layout.engines)
+        # A latent is kept, and read, by every tensor rank.
+        shares = 1 if caches_latents(model) else layout.tensor
+        cache = kv_cache_bytes(model, tokens, own, self.kv_dtype) / shares
+        # Where experts are whole, a rank that has a chosen one reads all of that.
+        experts = max(chosen / layout.expert, each) if layout.expert > 1 else chosen / layout.tensor
+        return still / layout.tensor + experts + cache
+
     def prefill_seconds(self, text: Text, slots: int) -> float:
         """Return the seconds to the first token of every sequence of a batch, in ``slots`` micro-batches."""
         model = self.architecture
         tokens = text.batch * text.prompt
-        compute = self.compute_seconds(2 * passed_parameters(model) * tokens + attention_flops(model, text))
+        compute = self.compute_seconds(
+            2 * passed_parameters(model) * tokens + attention_flops(model, text.batch, text.prompt)
+        )
         launches = len(model.layers) * self.runner.prefill_layer_s
         # Micro-batches fill the stages one after another: the bubble of a pipeline.
         share = (slots + self.layout.pipeline - 1) / (slots * self.layout.pipeline)
@@ -151,18 +166,35 @@ class Replica:
         return (max(compute, launches) + self.sums_seconds(sent)) * share + self.hops_seconds(sent)
 
     def compute_seconds(self, operations: float) -> float:
-        """Return how long so many floating point operations take."""
-        return operations / self.layout.tensor / (self.offer.gpu.half_tflops * 1e12 * self.runner.flops_share)
+        """Return how long so many floating point operations take, shared out over the ranks of a stage."""
+        ranks = self.layout.tensor * self.layout.engines
+        return operations / ranks / (self.offer.gpu.half_tflops * 1e12 * self.runner.flops_share)
 
     def sums_seconds(self, sent_bytes: float) -> float:
-        """Return the seconds of two sums a layer: in a ring, a rank sends 2 (n - 1) / n of the bytes."""
-        ranks = self.layout.tensor
+        """Return the seconds of two sums a layer over tensor ranks, and of the way to common experts.
+
+        The tokens of all engines are gathered for the experts, whose outputs are added up and shared out
+        again: as many bytes as one sum, in two calls (``AgRsAll2AllManager`` of vLLM 0.26, all2all.py).
+        """
+        layout, layers = self.layout, self.architecture.layers
+        seconds = 2 * len(layers) * self.sum_seconds(layout.tensor, sent_bytes / layout.engines)
+        if layout.engines > 1:
+            mixtures = sum(layer.experts is not None for layer in layers)
+            exchange = self.sum_seconds(layout.expert, sent_bytes) + self.latency_seconds(layout.expert)
+            seconds += mixtures * exchange
+        return seconds
+
+    def sum_seconds(self, ranks: int, sent_bytes: float) -> float:
+        """Return the seconds of one sum: in a ring, each of n ranks sends 2 (n - 1) / n of the bytes."""
         if ranks == 1:
             return 0.0
-        latency = self.runner.sum_s if self.offer.link == "nvlink" else self.runner.pcie_sum_s
         bytes_per_s = self.offer.gb_per_s * 1e9 * self.runner.link_share
-        moved = 2 * (ranks - 1) / ranks * sent_bytes / bytes_per_s
-        return 2 * len(self.architecture.layers) * (latency * (1 + (ranks - 2) / RANKS_A_LATENCY) + moved)
+        return self.latency_seconds(ranks) + 2 * (ranks - 1) / ranks * sent_bytes / bytes_per_s
+
+    def latency_seconds(self, ranks: int) -> float:
+        """Return the seconds that a call over so many ranks takes for no bytes."""
+        latency = self.runner.sum_s if self.offer.link == "nvlink" else self.runner.pcie_sum_s
+        return latency * (1 + (ranks - 2) / RANKS_A_LATENCY)
 
     def hops_seconds(self, sent_bytes: float) -> float:
         """Return the seconds that activations take from stage to stage."""
@@ -177,46 +209,7 @@ RANKS_A_LATENCY = 8
 NETWORK_GB_PER_S = 12.5
 
 
-@functools.lru_cache(maxsize=256)
-def passed_parameters(architecture: Architecture) -> int:
-    """Return the parameters that a token is multiplied with: not an embedding that is only looked up."""
-    counts = count_parameters(architecture)
-    looked_up = 0 if architecture.tied_embeddings else counts.by_part.get("embedding", 0)
-    return counts.active - counts.by_part.get("vision", 0) - looked_up
-
-
-@functools.lru_cache(maxsize=4096)
 def read_bytes(architecture: Architecture, weight_bytes: int, batch: int) -> float:
-    """Return the weights' bytes that a step of so many sequences reads: of experts, the chosen ones.
-
-    With ``k`` of ``n`` experts for each token, a router without a preference chooses 1 - (1 - k/n)^batch.
-    """
-    counts = count_parameters(architecture)
-    each = weight_bytes / counts.total
-    experts = counts.by_part.get("experts", 0)
-    idle = counts.total - counts.active
-    chosen = 1.0
-    if experts and idle:
-        share = 1 - idle / experts
-        chosen = 1 - (1 - share) ** batch
-    looked_up = 0 if architecture.tied_embeddings else counts.by_part.get("embedding", 0)
-    still = counts.total - experts - counts.by_part.get("vision", 0) - looked_up
-    return each * (still + experts * chosen)
-
-
-def attention_flops(architecture: Architecture, text: Text) -> float:
-    """Return the operations of scores and their sums over a causal prompt; state spaces have none."""
-    total = 0.0
-    for layer in architecture.layers:
-        mixer: Any = layer.attention
-        if isinstance(mixer, Attention):
-            width = mixer.heads * mixer.head_dim
-            window = mixer.window or text.prompt
-        elif isinstance(mixer, LatentAttention):
-            width, window = mixer.heads * mixer.value_dim, text.prompt
-        else:
-            continue
-        seen = min(window, text.prompt)
-        pairs = seen * seen / 2 + (text.prompt - seen) * seen
-        total += 4 * width * pairs * text.batch
-    return total
+    """Return the weights' bytes that a step of so many sequences reads: of experts, the chosen ones."""
+    still, chosen, _ = read_parts(architecture, weight_bytes, batch)
+    return still + chosen

@@ -1,6 +1,7 @@
 """vLLM: a share of the GPU is asked for, and what weights and start-up leave of it becomes the KV cache."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.catalogue import Gpu
@@ -11,6 +12,7 @@ from workshop_utils.memory.precisions import Precision, find_precision
 from workshop_utils.memory.term import Certainty, Term
 from workshop_utils.memory.vllm import releases
 from workshop_utils.memory.vllm.budget import Budget, StageBudget, plan
+from workshop_utils.memory.vllm.experts import check_experts
 from workshop_utils.memory.vllm.non_torch import ALL_REDUCE, uncharged_pieces
 from workshop_utils.memory.vllm.piece import Piece
 from workshop_utils.memory.vllm.releases import constants, find_release
@@ -22,7 +24,9 @@ from workshop_utils.models.architecture import Architecture
 
 ATTENTION = ("flash_attention",)
 CACHES = ("paged",)
-OPTIONS = ("engine_version", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs")
+OPTIONS = (
+    "expert_parallel", "engine_version", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs",
+)  # fmt: skip
 SOURCE = "vllm/v1/worker/gpu_worker.py, determine_available_memory; vllm/v1/core/kv_cache_utils.py"
 # What one tensor rank holds of each part, over all its layers, times the bytes of a value.
 ROWS, WIDTHS = "rows of the padded vocabulary / ranks × hidden", "this rank's width × hidden"
@@ -49,14 +53,14 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
     """Return what every rank holds. Raises WorkshopError without a GPU and for what vLLM does not load."""
     if gpu is None:
         raise WorkshopError("vLLM fills the GPU that it gets; name one with --gpu, for example H100-80GB.")
+    check_experts(architecture, workload)
     budget = budget_of(architecture, workload, gpu)
-    stages = [stage_terms(number, budget, workload, gpu) for number in range(len(budget.stages))]
-    ranks = [
-        terms
-        for _ in range(workload.data_parallel)
-        for terms in stages
-        for _ in range(workload.tensor_parallel)
-    ]
+    ranks: list[tuple[Term, ...]] = []
+    for engine in range(workload.data_parallel):
+        # Without experts in common all replicas are the first one again.
+        own = budget_of(architecture, workload, gpu, engine) if workload.expert_parallel else budget
+        stages = [stage_terms(number, own, workload, gpu) for number in range(len(own.stages))]
+        ranks += [stages[number] for number in own.ranks]
     return Assessment(
         ranks=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
         notes=sentences(budget, workload.replica_batch),
@@ -64,8 +68,8 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
     )
 
 
-def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu) -> Budget:
-    """Return what vLLM does with the memory of each stage."""
+def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu, engine: int = 0) -> Budget:
+    """Return what vLLM does with the memory of each rank of an engine; the first has the most experts."""
     if architecture.encoder:
         raise WorkshopError(
             f"vLLM runs no model with an encoder beside its decoder, such as {architecture.name}; choose the "
@@ -87,10 +91,13 @@ def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu) -> Budge
         sequences=workload.max_num_seqs,
         cache_value_bits=KV_BITS[workload.kv_dtype],
         value_bytes=4 if workload.dtype == "float32" else 2,
+        expert_parallel=workload.expert_parallel,
+        data_parallel=workload.data_parallel,
     )
-    return plan(architecture, settings, storage_of(find_precision(workload.dtype)))
+    return plan(architecture, settings, storage_of(find_precision(workload.dtype)), engine)
 
 
+@lru_cache(maxsize=64)
 def storage_of(precision: Precision) -> Storage:
     """Return how vLLM stores matrices in this precision."""
 
@@ -107,8 +114,9 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
     stage = budget.stages[number]
     certainty = certainty_of(budget, gpu)
     weights = (
-        Term(f"weights: {part.replace('_', ' ')}", "weights", size, WEIGHTS[part], WEIGHTS_SOURCE, "exact")
+        Term(f"weights: {part.replace('_', ' ')}", "weights", size, formula, WEIGHTS_SOURCE, "exact")
         for part, size in stage.weights.items()
+        for formula in (weights_formula(part, stage),)
     )
     work = (
         Term(f"start-up: {piece.name}", "activations", piece.bytes, piece.formula, SOURCE, certainty)
@@ -125,6 +133,16 @@ def stage_terms(number: int, budget: Budget, workload: Workload, gpu: Gpu) -> tu
             for piece in uncharged_pieces(budget.pool.settings)
         ),
     )
+
+
+def weights_formula(part: str, stage: StageBudget) -> str:
+    """Return what a rank holds of a part, in words."""
+    spread = stage.stage.spread
+    if spread is None or part != "experts":
+        return WEIGHTS[part]
+    held = {spread.held(layer.experts) for layer in stage.stage.layers if layer.experts}
+    counts = " or ".join(str(count) for count in sorted(held))
+    return f"{counts} routed experts a layer, whole, gate and up in one matrix, and down: width × hidden"
 
 
 def outside_term(piece: Piece, where: str, certainty: Certainty) -> Term:
@@ -167,8 +185,11 @@ def beside(stage: StageBudget, certainty: Certainty) -> Iterator[Term]:
 
 
 def certainty_of(budget: Budget, gpu: Gpu) -> Certainty:
-    """Return measured on a GPU and a version that the fitted figures come from, else assumed."""
+    """Return measured on a GPU and a version that the fitted figures come from, else assumed.
+
+    No recorded start spread experts.
+    """
     fitted = constants()["fitted"]
     version = releases.number(budget.pool.settings.release.version)
     same = gpu.name in fitted["gpus"] and version in map(releases.number, fitted["versions"])
-    return "measured" if same else "assumed"
+    return "measured" if same and not budget.pool.settings.expert_parallel else "assumed"

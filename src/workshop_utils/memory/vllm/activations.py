@@ -39,10 +39,12 @@ def kept_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
     hidden, tokens = stage.architecture.hidden_size, settings.batched_tokens
     experts = {layer.experts for layer in stage.layers if layer.experts}
     if experts:
-        size = max(
-            workspace_bytes(kind, hidden, tokens, stage.ranks, settings.value_bytes) for kind in experts
+        gathered, ranks = stage.engines * tokens, 1 if stage.spread else stage.ranks
+        size = max(workspace_bytes(kind, hidden, gathered, ranks, settings.value_bytes) for kind in experts)
+        of_all = f"{stage.engines} engines × " if stage.engines > 1 else ""
+        formula = (
+            f"{of_all}{tokens:,} tokens × active experts × (max(width, hidden) + max(2 × width, hidden))"
         )
-        formula = f"{tokens:,} tokens × active experts × (max(width, hidden) + max(2 × width, hidden))"
         pieces.append(Piece("workspace of the experts", size, formula))
     # The newer runner makes this place before the peak is measured from.
     if not stage.first and not settings.second_runner:
@@ -94,8 +96,9 @@ def layer_values(layer: Layer, stage: Stage, settings: Settings) -> int:
         widest = tokens * (3 if layer.mlp.gated else 2) * layer.mlp.width // ranks
     if layer.experts:
         shared = layer.experts.shared * (layer.experts.shared_width or layer.experts.width)
-        # The experts' input, their output, and the router's logits in float32.
-        routed = tokens * (2 * hidden + 2 * layer.experts.routed)
+        # The experts' input, their output, and the router's logits in float32; the input of all engines too.
+        gathered = stage.engines * tokens * hidden if stage.engines > 1 else 0
+        routed = tokens * (2 * hidden + 2 * layer.experts.routed) + gathered
         widest = max(widest, routed, tokens * (3 * shared // ranks + hidden))
     if isinstance(layer.attention, LatentAttention):
         mixer = layer.attention

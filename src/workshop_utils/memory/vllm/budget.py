@@ -4,6 +4,7 @@ Source: ``determine_available_memory`` in vllm/v1/worker/gpu_worker.py.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workshop_utils.memory.vllm.activations import peak_pieces
@@ -13,7 +14,7 @@ from workshop_utils.memory.vllm.non_torch import charged_pieces
 from workshop_utils.memory.vllm.piece import Piece, total
 from workshop_utils.memory.vllm.sampler import runner_state_bytes
 from workshop_utils.memory.vllm.settings import Settings
-from workshop_utils.memory.vllm.stages import Stage, cut
+from workshop_utils.memory.vllm.stages import Stage, cut, engine_ranks
 from workshop_utils.memory.vllm.weights import Storage, bytes_by_part
 from workshop_utils.models.architecture import Architecture
 
@@ -29,7 +30,7 @@ class StageBudget:
 
     stage: Stage
     requested_bytes: int
-    weights: dict[str, int]
+    weights: Mapping[str, int]
     activations: tuple[Piece, ...]
     non_torch: tuple[Piece, ...]
     graph_bytes: int
@@ -63,10 +64,15 @@ class StageBudget:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """All stages and the pool they share. ``limiting`` is the stage with the fewest blocks."""
+    """The ranks of one engine that differ, and the pool they share. ``limiting`` has the fewest blocks.
+
+    ``stages``: one for each stage, or several where tensor ranks hold unequal numbers of experts.
+    ``ranks``: for every rank of the engine, stage by stage, the number of its like in ``stages``.
+    """
 
     stages: tuple[StageBudget, ...]
     pool: Pool
+    ranks: tuple[int, ...]
 
     @property
     def limiting(self) -> StageBudget:
@@ -74,12 +80,19 @@ class Budget:
         return min(sizes, key=lambda pair: pair[0].available_bytes / (pair[1] or 1))[0]
 
 
-def plan(architecture: Architecture, settings: Settings, storage: Storage) -> Budget:
-    """Return what vLLM does with each GPU. Raises WorkshopError for a model without a cache."""
-    stages = cut(architecture, settings.tensor_parallel, settings.pipeline_parallel)
+def plan(architecture: Architecture, settings: Settings, storage: Storage, engine: int = 0) -> Budget:
+    """Return what vLLM does with each GPU of one engine: a replica, or of those that share experts one.
+
+    Each engine sizes its own cache (``_initialize_kv_caches``, vllm/v1/engine/core.py). Raises WorkshopError
+    for a model without a cache.
+    """
+    cuts = cut(architecture, settings.tensor_parallel, settings.pipeline_parallel)
+    everyone = tuple(engine_ranks(cuts, settings.expert_parallel, settings.engines, engine))
+    stages = tuple(dict.fromkeys(everyone))
     budgets = tuple(stage_budget(stage, settings, storage) for stage in stages)
     pool = make_pool(architecture, stages, [budget.available_bytes for budget in budgets], settings)
-    return Budget(budgets, pool)
+    number = {stage: place for place, stage in enumerate(stages)}
+    return Budget(budgets, pool, tuple(number[stage] for stage in everyone))
 
 
 def stage_budget(stage: Stage, settings: Settings, storage: Storage) -> StageBudget:

@@ -20,7 +20,7 @@ ALL_REDUCE = "all-reduce over tensor ranks"
 def charged_pieces(stage: Stage, settings: Settings) -> tuple[Piece, ...]:
     """Return what comes after the snapshot and is taken off the share."""
     fitted = constants()["fitted"]
-    if settings.tensor_parallel * settings.pipeline_parallel == 1:
+    if settings.alone:
         name = "non_torch_newer_mib" if settings.second_runner else "non_torch_mib"
         return (Piece("kernels and libraries", round(fitted[name] * MIB), "fitted, see vllm.toml"),)
     # NCCL has loaded most kernels by then.
@@ -57,8 +57,9 @@ def uncharged_pieces(settings: Settings) -> tuple[Piece, ...]:
     """Return what stands on the GPU before the snapshot, beside the share."""
     fitted = constants()["fitted"]
     pieces = (Piece("CUDA context", fitted["context_bytes"], "a constant of the process"),)
-    if settings.tensor_parallel * settings.pipeline_parallel == 1:
+    if settings.alone:
         return pieces
-    kind = "tensor" if settings.tensor_parallel > 1 else "stages"
+    # Engines that share experts gather and add up, as tensor ranks do.
+    kind = "tensor" if settings.tensor_parallel * settings.engines > 1 else "stages"
     formula = "channels and buffers of its communicators, and kernels loaded for them, on two ranks"
     return (*pieces, Piece("NCCL", fitted[f"nccl_{kind}_bytes"], formula))

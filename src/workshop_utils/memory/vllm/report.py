@@ -27,6 +27,7 @@ def sentences(budget: Budget, batch: int) -> tuple[str, ...]:
         *refusal(budget),
         *waiting(budget, batch),
         *beyond(budget),
+        *experts_spread(budget),
         *tensor_ranks(budget),
         *newer(budget),
     )
@@ -44,7 +45,7 @@ def refusal(budget: Budget) -> Iterator[str]:
             "gpu_memory_utilization, more tensor ranks or fewer bits."
         )
     elif pool.concurrency(length) < 1:
-        size = pool.block_bytes[limiting.stage.number]
+        size = pool.block_bytes[budget.stages.index(limiting)]
         yield (
             f"vLLM would not start: one request of {length:,} tokens needs "
             f"{format_gib(pool.request_blocks(length) * size)} of KV cache on a rank that has "
@@ -77,6 +78,24 @@ def beyond(budget: Budget) -> Iterator[str]:
             f"vLLM {version} takes about {format_gib(extra)} more than its share "
             "of the GPU: CUDA graphs and what the sampler keeps are not in its budget."
         )
+
+
+def experts_spread(budget: Budget) -> Iterator[str]:
+    """Yield what expert parallelism means here."""
+    settings, spread = budget.pool.settings, budget.limiting.stage.spread
+    if spread is None:
+        return
+    if settings.engines == 1:
+        yield (
+            f"The experts stand whole on {spread.ranks} ranks: about the memory that cutting each would "
+            "take. Read in vLLM 0.26, not measured here."
+        )
+        return
+    yield (
+        f"{settings.engines} engines run in step: each has attention, and a cache for its own requests, on "
+        f"{settings.tensor_parallel} of {spread.ranks} ranks, and all share the experts. The rank that "
+        "limits is the first engine's. Read in vLLM 0.26, not measured here."
+    )
 
 
 def tensor_ranks(budget: Budget) -> Iterator[str]:

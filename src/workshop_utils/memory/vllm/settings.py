@@ -23,7 +23,8 @@ class Settings:
     """The engine's arguments. ``length`` is max_model_len; ``values_bytes`` is of one activation value.
 
     ``batched_tokens`` and ``sequences`` are max_num_batched_tokens and max_num_seqs. ``flashinfer``: the
-    package, which vLLM's own requirements name, is there to add up over tensor ranks.
+    package, which vLLM's own requirements name, is there to add up over tensor ranks. ``expert_parallel``
+    (enable_expert_parallel) spreads whole experts over the ranks of ``engines`` data parallel engines.
     """
 
     release: Release
@@ -39,6 +40,13 @@ class Settings:
     cache_value_bits: int
     value_bytes: int = 2
     flashinfer: bool = True
+    expert_parallel: bool = False
+    engines: int = 1
+
+    @property
+    def alone(self) -> bool:
+        """Whether a rank talks to no other one."""
+        return self.tensor_parallel * self.pipeline_parallel * self.engines == 1
 
     @property
     def rows(self) -> int:
@@ -84,6 +92,8 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
     cache_value_bits: int = 16,
     value_bytes: int = 2,
     flashinfer: bool = True,
+    expert_parallel: bool = False,
+    data_parallel: int = 1,
 ) -> Settings:
     """Return the settings with vLLM's defaults for what is None; WorkshopError for what it refuses."""
     share = release.gpu_memory_utilization if utilization is None else utilization
@@ -107,6 +117,9 @@ def settle(  # noqa: PLR0913 - one keyword for each of the engine's arguments
         cache_value_bits=cache_value_bits,
         value_bytes=value_bytes,
         flashinfer=flashinfer,
+        expert_parallel=expert_parallel,
+        # Replicas that share no experts know nothing of one another.
+        engines=data_parallel if expert_parallel else 1,
     )
 
 

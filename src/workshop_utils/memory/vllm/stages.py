@@ -1,7 +1,9 @@
 """How vLLM cuts a model: whole layers to stages, heads and widths to the tensor ranks of a stage."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
+from workshop_utils.memory.vllm.experts import Spread, spread_of
 from workshop_utils.models.architecture import Architecture, Attention, LatentAttention, Layer
 
 # The rows of embedding and head are padded to a multiple of this (vocab_parallel_embedding.py).
@@ -10,9 +12,10 @@ VOCABULARY_PADDING = 64
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What every tensor rank of one pipeline stage holds. ``first_layer`` is its first layer's number.
+    """What a tensor rank of one pipeline stage holds. ``first_layer`` is its first layer's number.
 
-    ``rows`` are those of the whole padded vocabulary; ``ranks`` is the tensor parallel size.
+    ``rows`` are those of the whole padded vocabulary; ``ranks`` is the tensor parallel size. ``spread`` says
+    which experts it holds whole, None where every rank has a share of each.
     """
 
     number: int
@@ -20,7 +23,19 @@ class Stage:
     ranks: int
     architecture: Architecture
     first_layer: int
-    layers: tuple[Layer, ...]
+    # What stands before tells stages apart, and layers take long to hash.
+    layers: tuple[Layer, ...] = field(hash=False)
+    spread: Spread | None = None
+
+    @property
+    def engines(self) -> int:
+        """Data parallel engines whose tokens pass this rank's experts."""
+        return self.spread.engines if self.spread else 1
+
+    @property
+    def shared_expert_ranks(self) -> int:
+        """Over how many tensor ranks shared experts are cut; see ``expert_tensors``."""
+        return 1 if self.engines > 1 else self.ranks
 
     @property
     def first(self) -> bool:
@@ -62,6 +77,19 @@ def cut(architecture: Architecture, tensor_parallel: int, pipeline_parallel: int
         )
         for stage, (start, count) in enumerate(zip(starts, counts, strict=True))
     )
+
+
+def engine_ranks(
+    stages: tuple[Stage, ...], expert_parallel: bool, engines: int, engine: int
+) -> Iterator[Stage]:
+    """Yield what each rank of an engine holds, stage by stage; only spread experts tell ranks apart."""
+    for stage in stages:
+        for rank in range(stage.ranks):
+            if expert_parallel:
+                number = engine * stage.ranks + rank
+                yield replace(stage, spread=spread_of(stage.architecture, stage.ranks, engines, number))
+            else:
+                yield stage
 
 
 def rank_kv_heads(attention: Attention, ranks: int) -> int:

@@ -59,8 +59,9 @@ def rotary_tables(stage: Stage) -> Iterator[Tensor]:
         yield Tensor("rotary tables", length, width, matrix=False)
 
 
-def layer_tensors(layer: Layer, hidden: int, ranks: int) -> Iterator[Tensor]:
+def layer_tensors(layer: Layer, stage: Stage) -> Iterator[Tensor]:
     """Yield the tensors of one layer on one tensor rank."""
+    hidden, ranks = stage.architecture.hidden_size, stage.ranks
     if layer.counted:
         for piece in layer.counted:
             yield Tensor(piece.part, 1, piece.matrices // ranks)
@@ -70,7 +71,7 @@ def layer_tensors(layer: Layer, hidden: int, ranks: int) -> Iterator[Tensor]:
     if layer.mlp:
         yield from mlp_tensors("mlp", layer.mlp, hidden, ranks)
     if layer.experts:
-        yield from expert_tensors(layer.experts, hidden, ranks)
+        yield from expert_tensors(layer.experts, stage)
     yield Tensor("norms", 1, layer.norms * hidden, matrix=False)
 
 
@@ -117,13 +118,22 @@ def mlp_tensors(part: str, mlp: DenseMlp, hidden: int, ranks: int) -> Iterator[T
         yield Tensor(part, 1, others, matrix=False)
 
 
-def expert_tensors(experts: Experts, hidden: int, ranks: int) -> Iterator[Tensor]:
-    """Yield all routed experts, each cut by its width, in two tensors; the shared ones; the router."""
-    width = experts.width // ranks
-    yield Tensor("experts", experts.routed * 2 * width, hidden)
-    yield Tensor("experts", experts.routed * hidden, width)
+def expert_tensors(experts: Experts, stage: Stage) -> Iterator[Tensor]:
+    """Yield the routed experts in two tensors; the shared ones; the router.
+
+    All routed ones cut by their width, or this rank's ones whole. Shared ones are cut like an MLP, but stand
+    whole on each rank where engines share the experts: the tokens are then cut over the tensor ranks instead
+    (``use_sequence_parallel_moe`` in vllm/config/parallel.py, ``disable_tp`` in models/deepseek_v2.py; 0.26).
+    """
+    hidden, spread = stage.architecture.hidden_size, stage.spread
+    width = experts.width if spread else experts.width // stage.ranks
+    held = spread.held(experts) if spread else experts.routed
+    yield Tensor("experts", held * 2 * width, hidden)
+    yield Tensor("experts", held * hidden, width)
     if experts.shared:
         shared = DenseMlp(experts.shared * (experts.shared_width or experts.width))
-        yield from mlp_tensors("shared_experts", shared, hidden, ranks)
+        yield from mlp_tensors("shared_experts", shared, hidden, stage.shared_expert_ranks)
     for piece in expert_pieces(experts, hidden):
-        yield Tensor(piece.part, 1, piece.others, matrix=False)
+        # Biases go with their expert.
+        others = piece.others * held // experts.routed if piece.part == "experts" else piece.others
+        yield Tensor(piece.part, 1, others, matrix=False)

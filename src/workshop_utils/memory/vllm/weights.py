@@ -1,8 +1,10 @@
 """Bytes of the weights that vLLM logs as "Model loading took … GiB"."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 from workshop_utils.memory.vllm.stages import Stage
 from workshop_utils.memory.vllm.tensors import Tensor, layer_tensors, rotary_tables, stage_tensors
@@ -23,7 +25,8 @@ class Storage:
     row_scales: bool = False
 
 
-def bytes_by_part(stage: Stage, storage: Storage, unsplit: bool = False) -> dict[str, int]:
+@lru_cache(maxsize=1024)
+def bytes_by_part(stage: Stage, storage: Storage, unsplit: bool = False) -> Mapping[str, int]:
     """Return the bytes of each part on one tensor rank of the stage, as torch's allocator counts them.
 
     ``unsplit``: vLLM keeps the allocator from splitting blocks of 20 MiB and more while it loads
@@ -34,7 +37,7 @@ def bytes_by_part(stage: Stage, storage: Storage, unsplit: bool = False) -> dict
         totals[tensor.part] += tensor.copies * stored_bytes(tensor, storage, unsplit)
     if unsplit and storage.rest_bits == 16:
         totals["block ends"] = block_ends(stage, storage)
-    return {part: size for part, size in totals.items() if size}
+    return MappingProxyType({part: size for part, size in totals.items() if size})
 
 
 def block_ends(stage: Stage, storage: Storage) -> int:
@@ -53,7 +56,7 @@ def block_ends(stage: Stage, storage: Storage) -> int:
     free = sorted(block for block in free if block >= UNSPLIT)
     unused = 0
     for number, layer in enumerate(stage.layers):
-        for tensor in layer_tensors(layer, stage.architecture.hidden_size, stage.ranks):
+        for tensor in layer_tensors(layer, stage):
             # The first layer makes its table after the matrices of its mixer.
             before = number == 0 and tensor.part == "attention"
             size = stored_bytes(tensor, storage, unsplit=True)
@@ -70,7 +73,7 @@ def rank_tensors(stage: Stage) -> Iterator[Tensor]:
     """Yield all tensors of one rank, equal layers together."""
     yield from stage_tensors(stage)
     for layer, copies in Counter(stage.layers).items():
-        for tensor in layer_tensors(layer, stage.architecture.hidden_size, stage.ranks):
+        for tensor in layer_tensors(layer, stage):
             yield Tensor(tensor.part, tensor.rows, tensor.columns, tensor.matrix, copies)
 
 
