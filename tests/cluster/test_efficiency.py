@@ -14,9 +14,10 @@ import pytest
 from tests.slurm.running import accounts_missing, missing, running_cluster
 from workshop_utils.cli import main
 from workshop_utils.cluster.job_advice import GpuUse, advice
-from workshop_utils.cluster.job_usage import JobUsage, gpus_of, job_usage, read_sacct, seconds, size_bytes
+from workshop_utils.cluster.job_usage import JobUsage, job_usage, read_sacct
 from workshop_utils.cluster.nodes import read_nodes
 from workshop_utils.cluster.site import find_site
+from workshop_utils.cluster.slurm_values import gpus_of, seconds, size_bytes
 from workshop_utils.errors import WorkshopError
 from workshop_utils.units import GIB, MIB
 

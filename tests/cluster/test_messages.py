@@ -20,6 +20,10 @@ UVA = find_site("uva")
             "QOSMaxGRESPerJob",
             "uva gives a job 32",
         ),
+        ("AssocGrpCPUMinutesLimit", None, "Your allocation has not enough left"),
+        ("QOSMaxSubmitJobPerUserLimit", None, "as many jobs as they may"),
+        ("QOSMaxNodePerUserLimit", None, "uva gives a job 32"),
+        ("allocation failure: Required node not available (down, drained or reserved)", None, "drained"),
         (
             "sbatch: error: invalid partition specified: gpus\nallocation failure: Invalid partition name "
             "specified",

@@ -87,7 +87,7 @@ SlurmctldPidFile=$DIR/run/slurmctld.pid
 SlurmdPidFile=$DIR/run/slurmd-%n.pid
 SlurmctldLogFile=$DIR/log/slurmctld.log
 SlurmdLogFile=$DIR/log/slurmd-%n.log
-$([ "$CGROUP" = 1 ] && printf 'ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\nJobAcctGatherType=jobacct_gather/cgroup' || printf 'ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/linux')
+$([ "$CGROUP" = 1 ] && printf 'ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\nJobAcctGatherType=jobacct_gather/cgroup\nPrologFlags=Contain' || printf 'ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/linux')
 JobAcctGatherFrequency=task=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -106,7 +106,10 @@ $acct
 $nodes
 $partitions
 C
-  [ "$CGROUP" = 1 ] && printf 'CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\nConstrainDevices=yes\n' > "$DIR/cgroup.conf"
+  if [ "$CGROUP" = 1 ]; then
+    printf 'CgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\nConstrainDevices=yes\n' > "$DIR/cgroup.conf"
+    case $($SB/slurmctld -V) in *" 20."*) ;; *) echo CgroupPlugin=cgroup/v1 >> "$DIR/cgroup.conf";; esac  # a key since 21.08
+  fi
   # Slurm >= 23.11 loads a cgroup plugin even for proctrack/linuxproc; older releases refuse the word "disabled"
   [ "$CGROUP" = 1 ] || case $($SB/slurmctld -V) in *" 20."*|*" 21."*|*" 22."*|*" 23.02"*) ;; *) echo CgroupPlugin=disabled > "$DIR/cgroup.conf";; esac
   if [ "$ACCT" = 1 ]; then

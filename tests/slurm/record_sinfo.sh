@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `workshop gpus` reads, from a cluster in which jobs hold GPUs, one holds all cores and a node is drained:
-#   record_sinfo.sh        (in a cluster that cluster.sh started; other_release.sh SUITE ./record_sinfo.sh)
+#   record_sinfo.sh        (in a cluster that cluster.sh started; other_release.sh SUITE tests/slurm/record_sinfo.sh)
 set -euo pipefail
 sbatch -p gpu --gres=gpu:a40:3 --cpus-per-task=4 --mem=100G --wrap "sleep 60" >/dev/null
 sbatch -p gpu --gres=gpu:v100:1 -c 36 --mem=10G --wrap "sleep 60" >/dev/null

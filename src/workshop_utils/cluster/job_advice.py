@@ -57,12 +57,13 @@ def why_it_ended(usage: JobUsage) -> Iterator[str]:
     """Yield the explanation of a job that did not end well."""
     used, had = usage.most_rss_bytes, usage.memory_bytes
     near = used is not None and had is not None and used >= KILLED_SHARE * had
-    if usage.state == "OUT_OF_MEMORY" or (usage.state == "FAILED" and near):
+    if usage.memory_killed or (usage.state == "FAILED" and near):
+        what = "A step of it" if usage.state == "COMPLETED" else "It"
         held = "" if had is None else f" of {format_gib(had)}"
         more = "" if had is None else f", for example --mem={whole_gib(2 * had / usage.nodes)}G a node"
         yield (
-            f"It was ended because it used all of its CPU memory{held} (not GPU memory): ask for more{more}, "
-            "or load the weights without a second copy in main memory (device_map)."
+            f"{what} was ended because it used all of its CPU memory{held} (not GPU memory): ask for "
+            f"more{more}, or load the weights without a second copy in main memory (device_map)."
         )
     elif usage.state == "TIMEOUT":
         yield (
@@ -77,7 +78,8 @@ def why_it_ended(usage: JobUsage) -> Iterator[str]:
 
 def too_much(usage: JobUsage, *, ended_well: bool) -> Iterator[str]:
     """Yield where less would have done."""
-    cpu, memory = usage.cpu_share, usage.memory_share
+    # Of the memory of a step that was ended at once, Slurm may have seen little.
+    cpu, memory = usage.cpu_share, None if usage.memory_killed else usage.memory_share
     if cpu is not None and cpu < LITTLE_CPU and usage.cores > usage.nodes:
         busy = max(1, round(cpu * usage.cores * ROOM + 0.5))
         yield (

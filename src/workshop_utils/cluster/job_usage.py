@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from workshop_utils.cluster.slurm import ask
+from workshop_utils.cluster.slurm_values import gpus_of, seconds, size_bytes, whole
 from workshop_utils.errors import WorkshopError
 
 COLUMNS = (
@@ -14,7 +15,7 @@ COLUMNS = (
 )  # fmt: skip
 SSTAT_COLUMNS = ("JobID", "MaxRSS", "AveCPU", "NTasks")
 JOB = re.compile(r"\d{1,12}(_\d{1,9})?")
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
 RUNNING = ("RUNNING", "SUSPENDED", "COMPLETING")
 
 
@@ -22,7 +23,8 @@ RUNNING = ("RUNNING", "SUSPENDED", "COMPLETING")
 class JobUsage:
     """One job. Memory is CPU memory in bytes: ``memory_bytes`` of all nodes, ``most_rss_bytes`` of one step.
 
-    ``cpu_s`` are seconds of all cores together. None where Slurm does not say.
+    ``cpu_s`` are seconds of all cores together. ``memory_killed``: the job, or a step of it, was ended
+    because it used all of its memory. None where Slurm does not say.
     """
 
     job: str
@@ -38,6 +40,7 @@ class JobUsage:
     memory_bytes: int | None
     most_rss_bytes: int | None
     gpus: Mapping[str, int]
+    memory_killed: bool = False
     seff: str | None = None
 
     @property
@@ -75,28 +78,48 @@ def job_usage(job: str) -> JobUsage:
         ) from None
     found = read_sacct(text)
     if found is None:
-        raise WorkshopError(f"Slurm's accounting knows no job {job}; `sacct` lists yours of today.")
+        raise WorkshopError(
+            f"Slurm's accounting knows no job {job}, or not yet; `sacct` lists yours of today."
+        )
     if found.state in RUNNING:
         found = with_sstat(found, job)
     return replace(found, seff=seff_of(job))
 
 
 def read_sacct(text: str) -> JobUsage | None:
-    """Return the first job in ``text``, its steps' memory and CPU time included; None where there is none."""
+    """Return the first job in ``text``, with what its steps tell; None where there is none."""
     job: JobUsage | None = None
     for line in text.splitlines():
         cells = line.split("|")
-        if len(cells) != len(COLUMNS):
+        bars = len(cells) - len(COLUMNS)
+        if bars < 0:
             continue
-        row = dict(zip(COLUMNS, cells, strict=True))
+        # Only a name may have a | of its own.
+        name = "|".join(cells[1 : 2 + bars])
+        row = dict(zip(COLUMNS, (cells[0], name, *cells[2 + bars :]), strict=True))
         number = row["JobIDRaw"]
-        rss = size_bytes(row["MaxRSS"])
         if "." not in number and job is None:
             job = read_job(row)
         elif job is not None and number.startswith(f"{job.job}."):
-            known = [size for size in (job.most_rss_bytes, rss) if size is not None]
-            job = replace(job, most_rss_bytes=max(known, default=None))
+            job = with_step(job, row)
     return job
+
+
+def with_step(job: JobUsage, row: Mapping[str, str]) -> JobUsage:
+    """Return a job with what a step's line adds.
+
+    Where only a step was ended, 20.11 calls the job OUT_OF_MEMORY, and later releases FAILED or COMPLETED.
+    20.11 has the type of a GPU that was asked for without one in the steps' lines alone.
+    """
+    known = [size for size in (job.most_rss_bytes, size_bytes(row["MaxRSS"])) if size is not None]
+    gpus = gpus_of(row["AllocTRES"])
+    typed = "gpu" in job.gpus and sum(gpus.values()) == job.gpu_count
+    return replace(
+        job,
+        most_rss_bytes=max(known, default=None),
+        gpus=gpus if typed else job.gpus,
+        memory_killed=job.memory_killed or row["State"] == OUT_OF_MEMORY,
+    )
 
 
 def read_job(row: Mapping[str, str]) -> JobUsage:
@@ -117,6 +140,7 @@ def read_job(row: Mapping[str, str]) -> JobUsage:
         memory_bytes=memory_bytes(row, nodes, cores),
         most_rss_bytes=size_bytes(row["MaxRSS"]),
         gpus=gpus_of(row["AllocTRES"]),
+        memory_killed=row["State"] == OUT_OF_MEMORY,
     )
 
 
@@ -130,15 +154,6 @@ def memory_bytes(row: Mapping[str, str], nodes: int, cores: int) -> int | None:
     return None if size is None else size * times
 
 
-def gpus_of(tres: str) -> dict[str, int]:
-    """Return GPUs by type; one without a type is called ``gpu``."""
-    typed = {name: int(count) for name, count in re.findall(r"gres/gpu:([^=,]+)=(\d+)", tres)}
-    if typed:
-        return typed
-    match = re.search(r"gres/gpu=(\d+)", tres)
-    return {"gpu": int(match[1])} if match else {}
-
-
 def with_sstat(usage: JobUsage, job: str) -> JobUsage:
     """Return a running job with what its steps use now; sacct knows that only when they end."""
     columns = ",".join(SSTAT_COLUMNS)
@@ -148,12 +163,16 @@ def with_sstat(usage: JobUsage, job: str) -> JobUsage:
     except WorkshopError:  # another reader's job, or one that ended between the two questions
         return usage
     sizes, cpu = [], 0.0
+    # Of a step that has used none, such as extern, 20.11 and 26.05 tell 213503982334-14:25:51.
+    possible_s = usage.cores * (usage.elapsed_s + 60)
     for line in text.splitlines():
         cells = line.split("|")
-        if len(cells) == len(SSTAT_COLUMNS):
+        # Asked for one job of an array, it tells of all.
+        if len(cells) == len(SSTAT_COLUMNS) and cells[0].startswith(f"{usage.job}."):
             row = dict(zip(SSTAT_COLUMNS, cells, strict=True))
             sizes += [size for size in [size_bytes(row["MaxRSS"])] if size is not None]
-            cpu += seconds(row["AveCPU"]) * (whole(row["NTasks"]) or 1)
+            step_s = seconds(row["AveCPU"]) * (whole(row["NTasks"]) or 1)
+            cpu += step_s if step_s <= possible_s else 0
     most = max(sizes, default=usage.most_rss_bytes)
     return replace(usage, most_rss_bytes=most, cpu_s=max(cpu, usage.cpu_s))
 
@@ -166,28 +185,3 @@ def seff_of(job: str) -> str | None:
         return ask("seff", [job]).strip() or None
     except WorkshopError:
         return None
-
-
-def whole(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
-
-
-def size_bytes(text: str) -> int | None:
-    """Return Slurm's sizes, such as ``211684K`` or ``1.50G``, in bytes; None for anything else."""
-    match = re.fullmatch(r"([\d.]+)([KMGTP]?)", text)
-    try:
-        return round(float(match[1]) * UNITS[match[2]]) if match else None
-    except ValueError:
-        return None
-
-
-def seconds(text: str) -> float:
-    """Return Slurm's ``[days-]hours:minutes:seconds[.thousandths]`` in seconds, 0 for anything else."""
-    days, dash, clock = text.rpartition("-")
-    try:
-        total = 0.0
-        for part in clock.split(":"):
-            total = total * 60 + float(part)
-        return total + (int(days) * 86_400 if dash else 0)
-    except ValueError:
-        return 0.0

@@ -8,6 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workshop_utils.cluster.site import Site
+from workshop_utils.cluster.site_advice import (
+    features,
+    gpu_limit,
+    gres,
+    no_node,
+    nodes,
+    partitions,
+    time,
+)
 from workshop_utils.cluster.slurm import NO_CLUSTER, UNCONFIGURED
 
 
@@ -40,72 +49,40 @@ def plain(line: str) -> str:
     return line.partition(".  ")[0].rstrip(".")
 
 
-def no_node(site: Site | None) -> str:
-    """Return what to compare where no node has all that is asked for at once."""
-    causes = (
-        "No node has all of this together: GPU type (in its exact spelling), GPUs on one node, constraint, "
-        "cores and CPU memory."
-    )
-    if site is None:
-        return f"{causes} `sinfo -o '%P %G %f %c %m'` lists what nodes have; change what is over it."
-    types = ", ".join(f"{name} {most}" for name, most in most_of(site).items())
-    return (
-        f"{causes} {site.name} has on a node at most: {types}; change what is over it, or what "
-        "`sinfo -o '%P %G %f %c %m'` shows on no node."
-    )
-
-
-def most_of(site: Site) -> dict[str, int]:
-    """Return how many GPUs of each type a node has at most."""
-    found: dict[str, int] = {}
-    for group in site.gpus:
-        found[group.type] = max(group.per_node, found.get(group.type, 0))
-    return found
-
-
-def partitions(site: Site | None) -> str:
-    if site is None:
-        return "`sinfo -o %P` lists the partitions; give one with --partition."
-    return f"Give --partition one of {', '.join(each.name for each in site.partitions)}."
-
-
-def features(site: Site | None) -> str:
-    known = f" {site.name}'s file knows {', '.join(site.features)}." if site and site.features else ""
-    return (
-        f"No node has this constraint.{known} `sinfo -o '%f %N'` lists the features; change or leave it out."
-    )
-
-
-def nodes(site: Site | None) -> str:
-    most = f": {site.name} gives a job {site.most_nodes}" if site and site.most_nodes else ""
-    return f"More nodes than the partition gives one job{most}; ask for fewer nodes with more GPUs on each."
-
-
-def gpu_limit(site: Site | None) -> str:
-    most = f": {site.name} gives a job {site.most_gpus}" if site and site.most_gpus else ""
-    return f"More GPUs or nodes than your account or QOS may have{most}; ask for fewer."
-
-
-def time(site: Site | None) -> str:
-    limits = ", ".join(f"{each.name} {each.most_hours:g} h" for each in site.partitions) if site else ""
-    known = f" ({limits})" if limits else " (`sinfo -o '%P %l'` lists the limits)"
-    return (
-        f"The time is over the partition's limit{known}; lower --time, or choose a partition that gives more."
-    )
-
-
-def gres(site: Site | None) -> str:
-    types = f"; types are {', '.join(site.types)}" if site else ""
-    return f"GPUs are asked for as --gres=gpu:TYPE:NUMBER with a whole number{types}."
-
-
 # No answer to what was asked: the controller is away.
 AWAY = r"Unable to contact slurm controller|Socket timed out|Connection refused"
+# A limit's name, such as AssocMaxSubmitJobLimit, begins so.
+LIMIT = "(?:QOS|Assoc)(?:Max|Grp)"
 # The first pattern that is in the text decides.
 ADVICE: tuple[tuple[str, str | Callable[[Site | None], str]], ...] = (
-    (r"QOSMax\w*PerJob|QOSMax\w*PerUser|QOSGrp\w*|AssocMax\w*|AssocGrp\w*", gpu_limit),
+    (
+        rf"{LIMIT}\w*(?:Submit|Jobs)",
+        "You, your account or QOS have as many jobs as they may, and each job of an array counts; wait until "
+        "some have ended, or cancel some.",
+    ),
+    (
+        rf"{LIMIT}\w*Minutes",
+        "Your allocation has not enough left for this job; lower --time, or ask whoever manages it.",
+    ),
+    (rf"{LIMIT}\w*Wall", "The time is over what your account or QOS gives; lower --time."),
+    (
+        rf"{LIMIT}\w*Cpu",
+        "More cores than your account or QOS may have; lower --cpus-per-task or --ntasks-per-node.",
+    ),
+    (rf"{LIMIT}\w*Mem", "More CPU memory than your account or QOS may have; lower --mem."),
+    (LIMIT, gpu_limit),
     (r"Job violates accounting/QOS policy", gpu_limit),
+    # Before what sbatch says besides.
+    (
+        r"Memory required by task is not available|Memory specification can not be satisfied",
+        "More CPU memory than a node has; lower --mem. A GPU's own memory comes with it, unasked.",
+    ),
     (r"Requested node configuration is not available", no_node),
+    (
+        r"Required node not available",
+        "The nodes that it names are down, drained or reserved, as `workshop gpus --nodes` shows; leave "
+        "--nodelist out.",
+    ),
     (r"Invalid feature specification", features),
     (r"Node count specification invalid", nodes),
     (r"Invalid partition name specified|invalid partition specified", partitions),
@@ -124,12 +101,26 @@ ADVICE: tuple[tuple[str, str | Callable[[Site | None], str]], ...] = (
         "Leave --qos out, or take one that `sacctmgr show associations user=$USER format=account,qos` lists.",
     ),
     (
-        r"User's group not permitted to use this partition",
-        "This partition is closed to you; choose another one, or ask the centre for it.",
+        r"Requested reservation is invalid|Access denied to requested reservation",
+        "This reservation does not exist, is over, or is not for you; leave --reservation out, or take the "
+        "name that `scontrol show reservation` shows.",
     ),
     (
-        r"Memory required by task is not available|Memory specification can not be satisfied",
-        "More CPU memory than a node has; lower --mem. A GPU's own memory comes with it, unasked.",
+        r"Invalid node name specified",
+        "--nodelist or --exclude names a node that is not here; leave it out, or take one of `sinfo -N`.",
+    ),
+    (
+        r"Required partition not available|Requested partition configuration not available now",
+        "This partition takes no jobs now, as `scontrol show partition` shows; choose another one, or wait.",
+    ),
+    # From Slurm 24.11 on; before, such a job is taken.
+    (
+        r"Job dependency problem",
+        "--dependency names a job that does not exist or has ended long ago; `squeue --me` lists yours.",
+    ),
+    (
+        r"User's group not permitted to use this partition",
+        "This partition is closed to you; choose another one, or ask the centre for it.",
     ),
     (
         r"CPU count per node can not be satisfied|More processors requested than permitted",
@@ -158,6 +149,10 @@ ADVICE: tuple[tuple[str, str | Callable[[Site | None], str]], ...] = (
     (
         AWAY,
         "Slurm's controller does not answer from here: try again in a minute, on a login node.",
+    ),
+    (
+        r"--mem, --mem-per-cpu,? and --mem-per-gpu are mutually exclusive",
+        "Memory is asked for twice; keep one of --mem (of a node), --mem-per-cpu and --mem-per-gpu.",
     ),
     (
         r"mutually exclusive",

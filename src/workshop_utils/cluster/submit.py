@@ -77,7 +77,9 @@ class JobState:
         if self.state == "PENDING":
             when = "" if self.start == "N/A" else f", expected to start at {self.start}"
             return f"job {self.job} waits {self.why}{when}"
-        where = f" on {self.why}" if self.why else ""
+        # In brackets it is why the job ended, as in (NonZeroExitCode).
+        on = "" if self.why.startswith("(") else "on "
+        where = f" {on}{self.why}" if self.why else ""
         return f"job {self.job} {self.state.lower()} after {self.elapsed} of {self.limit}{where}"
 
 
