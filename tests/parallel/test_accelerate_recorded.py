@@ -46,8 +46,8 @@ def constant_of(name: str) -> dict[str, Any]:
 
 def test_all_ways_to_place_a_model_are_recorded() -> None:
     placements = [run.settings["placement"] for run in RUNS]
-    assert set(placements) == {"one", "cpu25", "cpu50", "disk50", "split", "fit"}
-    assert placements.count("fit") == 17
+    assert set(placements) == {"one", "cpu25", "cpu50", "cpu75", "disk50", "split", "fit"}
+    assert placements.count("fit") == 18
     assert all(run.versions["accelerate"] and run.date and run.commit for run in RUNS)
     # What was ended by its limit has no row, and each recording says which case that was.
     assert all("ended by the time limit and has no row" in run.command for run in RUNS)
