@@ -223,7 +223,7 @@ def test_recorded_maps_stand_predicted_beside_measured() -> None:
     assert [row[-1] for row in table.rows if "one GPU" in row[1]] == ["1 ×", "1 ×"]
     # What ran on another text has no run on one GPU to be compared with.
     fitted = [row for row in table.rows if row[1].startswith("map fitted to")]
-    assert (len(fitted), {row[-1] for row in fitted}) == (17, {"–"})
+    assert (len(fitted), {row[-1] for row in fitted}) == (18, {"–"})
     assert "map fitted to 11 + 11 GB" in [row[1] for row in fitted]
 
 
@@ -259,8 +259,8 @@ def test_the_text_of_the_notebook_quotes_the_table_and_the_constants() -> None:
     off = [
         run.values[f"peak_{key}"].value / run.values[f"predicted_peak_{key}"].value - 1 for run, key in gpus
     ]
-    assert max(map(abs, off)) < 0.002
-    assert "predicted within 0.2 %" in text
+    assert max(map(abs, off)) < 0.003
+    assert "predicted within 0.3 %" in text
 
 
 def test_without_the_libraries_a_sentence_says_what_is_missing(
