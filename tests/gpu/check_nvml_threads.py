@@ -1,7 +1,7 @@
 """Which calls of a real driver may run at the same time: ``python tests/gpu/check_nvml_threads.py OUT``.
 
 Every pair of kinds of calls runs for some seconds in two threads of one process, a process a pair, without
-our lock. Keeps the exit code of each (OUT/nvml_threads.json): -11 is a segmentation fault. Others in a Jupyter
+our lock. Keeps the exit code of each (OUT/nvml_threads.json): -11 is a segmentation fault. Others in a Lab
 server (jupyterlab-nvdashboard) call NVML from threads of their own, which no lock of ours reaches.
 """
 

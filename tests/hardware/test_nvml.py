@@ -356,6 +356,18 @@ def test_import_touches_neither_binding_nor_library(stub):
     assert not {"pynvml", "psutil"} & set(loaded)
 
 
+def test_two_readers_never_call_the_driver_at_the_same_time(readings):
+    readings(
+        "import threading\nfaults('gpus 2', 'block_ms 1', 'alone 1')\n"
+        "def look():\n"
+        "    for _ in range(3):\n"
+        "        other = Nvml(clock); other.read(); other.driver_version(); other.close()\n"
+        "threads = [threading.Thread(target=look) for _ in range(3)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()"
+    )
+
+
 def test_missing_binding_is_a_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Nvml().read().error == nvml_reasons.NO_BINDING

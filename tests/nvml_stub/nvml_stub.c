@@ -3,6 +3,7 @@
  *
  *   gpus 2               number of GPUs (default 2)
  *   block_ms 20          every query of a GPU takes this long
+ *   alone 1              a query while another thread's blocks ends the process, as some drivers' calls do
  *   init 9               nvmlInit fails with this code (9 driver not loaded, 18 version mismatch, 999 unknown)
  *   fail 999             every query of every GPU fails with this code
  *   lost 1               GPU 1 is lost          (one line a GPU)
@@ -35,7 +36,7 @@ typedef struct { unsigned int version; unsigned long long total, reserved, free,
 typedef struct { unsigned int gpu, memory; } utilization_t;
 
 static unsigned int handles[MOST_GPUS];
-static int initialised;
+static int initialised, inside;
 
 /* The lines of the control file, each thread's own copy, as calls may come from several. */
 typedef struct { char name[64], value[64]; } line_t;
@@ -107,8 +108,12 @@ static int enter(device_t device, const char *figure)
         return UNINITIALIZED;
     if (!device)
         return INVALID_ARGUMENT;
-    if (block_ms)
+    if (block_ms) {
+        if (__sync_fetch_and_add(&inside, 1) && control("alone", NULL, 0))
+            abort();
         nanosleep(&pause, NULL);
+        __sync_fetch_and_sub(&inside, 1);
+    }
     if (failure)
         return failure;
     snprintf(index, sizeof index, "%u", device->index);
