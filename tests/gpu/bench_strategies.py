@@ -1,8 +1,9 @@
 """Every figure of the strategies on this machine's GPUs: ``python tests/gpu/bench_strategies.py OUT``.
 
 Runs ``workshop bench run`` case by case, each on ranks of its own, and adds what it prints to the file
-OUT/strategies.jsonl as soon as it is there. A case that fails is a line with its message. ``--plan small``
-runs the same ways with a small model, for a try on a CPU; ``--seconds`` begins no case after so long.
+OUT/strategies.jsonl as soon as it is there. A case that fails is a line with its message. ``--plan scale``
+are the strategies on all GPUs and on each power of two below, ``--small`` runs the same ways with a small
+model, for a try on a CPU; ``--seconds`` begins no case after so long.
 """
 
 import argparse
@@ -18,6 +19,7 @@ TRICKS = ("graph", "kernels", "fused", "device_sampling")
 SHORT = ["--tokens", "128", "--new", "128"]
 LONG = ["--tokens", "4096", "--new", "16"]
 BATCH = ["--batch", "32", "--tokens", "512", "--new", "64"]
+STAGES = 4
 
 
 def plan(gpus: int) -> Iterator[list[str]]:
@@ -46,6 +48,31 @@ def plan(gpus: int) -> Iterator[list[str]]:
     yield [*two, "--model", SEVENTY, *SHORT]
 
 
+def scale(gpus: int) -> Iterator[list[str]]:
+    """Yield how tensor, data and pipeline parallelism scale, then mixes of them on all GPUs."""
+    sizes = [size for size in (1, 2, 4, 8) if size <= gpus]
+    one_prompt = [(model, SHORT) for model in (EIGHT, TWENTY_FOUR, SEVENTY)]
+    many_prompts = [(model, BATCH) for model in (EIGHT, TWENTY_FOUR, SEVENTY)]
+    for model, work in (*one_prompt, *many_prompts):
+        # 70B in bfloat16 is 141 GB: from two GPUs on.
+        for size in reversed(sizes if model != SEVENTY else sizes[1:]):
+            yield ["--strategy", "tensor", "--ranks", str(size), "--model", model, *work]
+    for size in reversed(sizes):
+        yield ["--strategy", "data", "--ranks", str(size), "--model", EIGHT, *BATCH]
+    half = ["--model", TWENTY_FOUR, "--tokens", "512", "--new", "64"]
+    for size in [size for size in reversed(sizes) if 1 < size <= STAGES]:
+        batch = ["--batch", str(8 * size), "--micro-batches", str(size)]
+        yield ["--strategy", "pipeline", "--ranks", str(size), *half, *batch]
+    yield ["--strategy", "tensor", "--ranks", "1", *half, "--batch", "8"]
+    if gpus >= STAGES:
+        whole = ["--ranks", str(gpus), "--model", TWENTY_FOUR]
+        yield ["--strategy", "data", *whole, "--tp", str(gpus // 2), *BATCH]
+        yield ["--strategy", "data", *whole, "--tp", "2", *BATCH]
+        stages = gpus // 2
+        mixed = ["--tokens", "512", "--new", "64", "--batch", str(8 * stages), "--micro-batches", str(stages)]
+        yield ["--strategy", "pipeline", *whole, "--tp", "2", "--pp", str(stages), *mixed]
+
+
 def small(words: list[str]) -> list[str]:
     """Return the same case with a small model and few tokens, on the CPU."""
     model = words.index("--model") + 1
@@ -59,19 +86,20 @@ def small(words: list[str]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--plan", choices=("full", "small"), default="full")
+    parser.add_argument("--plan", choices=("full", "scale"), default="full")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=540)
     parser.add_argument("--cases", type=int, nargs="+", metavar="N", help="only these, in this order")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    cases = list(plan(arguments.gpus))
+    cases = list((scale if arguments.plan == "scale" else plan)(arguments.gpus))
     for number in arguments.cases or range(len(cases)):
         if time.monotonic() - started > arguments.seconds:
             print(f"no time for case {number} and later")
             return
-        case = [*cases[number], "--twin"] if arguments.plan == "full" else small(cases[number])
+        case = small(cases[number]) if arguments.small else [*cases[number], "--twin"]
         run(case, arguments.out, number)
 
 
