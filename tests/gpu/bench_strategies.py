@@ -66,8 +66,8 @@ def scale(gpus: int) -> Iterator[list[str]]:
     yield ["--strategy", "tensor", "--ranks", "1", *half, "--batch", "8"]
     if gpus >= STAGES:
         whole = ["--ranks", str(gpus), "--model", TWENTY_FOUR]
-        yield ["--strategy", "data", *whole, "--tp", str(gpus // 2), *BATCH]
-        yield ["--strategy", "data", *whole, "--tp", "2", *BATCH]
+        for tensor in {gpus // 2, 2}:
+            yield ["--strategy", "data", *whole, "--tp", str(tensor), *BATCH]
         stages = gpus // 2
         mixed = ["--tokens", "512", "--new", "64", "--batch", str(8 * stages), "--micro-batches", str(stages)]
         yield ["--strategy", "pipeline", *whole, "--tp", "2", "--pp", str(stages), *mixed]
@@ -77,7 +77,8 @@ def small(words: list[str]) -> list[str]:
     """Return the same case with a small model and few tokens, on the CPU."""
     model = words.index("--model") + 1
     kept = [*words[:model], "smollm2-135m", *words[model + 1 :]]
-    for option, value in (("--tokens", "16"), ("--new", "4"), ("--batch", "2")):
+    parts = kept[kept.index("--micro-batches") + 1] if "--micro-batches" in kept else "2"
+    for option, value in (("--tokens", "16"), ("--new", "4"), ("--batch", parts)):
         if option in kept:
             kept[kept.index(option) + 1] = value
     return [*kept, "--repeats", "1", "--device", "cpu", "--kv-heads", "4"]
