@@ -10,6 +10,7 @@ import pytest
 
 from tests.slurm.running import missing, running_cluster
 from workshop_utils.cli import main
+from workshop_utils.monitor.plan import plan_file, read_plan
 
 KEYS = {
     "gpu", "nodes", "gpus_per_node", "layout", "dtype", "per_gpu_bytes", "expected_tokens_per_s", "range",
@@ -45,8 +46,8 @@ def test_the_text_names_plans_reasons_and_the_next_step(capsys: pytest.CaptureFi
     assert text.startswith("gemma-3-27b, 200 prompts of 32,768 tokens of which 512 are the answer, within 24")
     assert "1. One A40 holds it whole in nf4" in text
     assert "What does not work, and the nearest that does:" in text
-    assert "instead float16, where the model keeps to its range." in text
     words = " ".join(text.split())
+    assert "instead float16, where the model keeps to its range." in words
     asked = "--tokens 32768 --prompts 200 --deadline 24.0 --engine transformers --site uva --plan 1"
     assert f"`workshop request gemma-3-27b {asked}`" in words
     assert max(map(len, text.splitlines())) <= 130
@@ -132,3 +133,66 @@ def test_slurms_name_of_a_type_means_all_of_it(capsys: pytest.CaptureFixture[str
     found = json.loads(capsys.readouterr().out)
     assert {each["gpu"] for each in found["plans"]} == {"A100-80GB", "A100-40GB"}
     assert {each["dtype"] for each in found["plans"]} == {"bfloat16"}
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "runtime"
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("option", "number"), [(["--to-panel"], 1), (["--to-panel", "3"], 3)])
+def test_a_plan_goes_to_the_panel(
+    option: list[str], number: int, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "llama-3.1-70b", "--tokens", "8192", "--site", "uva", "--no-queue"]
+    assert main([*words, "--dtype", "bf16", "--json", *option]) == 0
+    printed = capsys.readouterr()
+    chosen = json.loads(printed.out)["plans"][number - 1]
+    file = plan_file()
+    assert file.stat().st_mode & 0o777 == 0o600
+    drawn = read_plan(file)
+    assert drawn is not None
+    assert [sum(term.bytes for term in terms) for terms in drawn.gpus] == chosen["per_gpu_bytes"]
+    gpus = chosen["nodes"] * chosen["gpus_per_node"]
+    assert drawn.title.startswith(f"llama-3.1-70b, {gpus} × {chosen['gpu']}, ")
+    where = {1: "GPU 0", 2: "GPUs 0 and 1"}.get(gpus, f"GPUs 0 to {gpus - 1}")
+    assert printed.err.startswith(f"Plan {number}: {drawn.title}: JupyterLab's panel on this machine shows")
+    assert printed.err.endswith(f" on {where}.\n")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        ("0", "there is no plan 0; choose 1 to "),
+        ("1000", "there is no plan 1000; choose 1 to "),
+        ("-1", "there is no plan -1; choose 1 to "),
+    ],
+)
+def test_a_number_that_is_no_plan_is_one_sentence(
+    number: str, sentence: str, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*GEMMA, "--to-panel", number]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert not plan_file().exists()
+
+
+def test_where_nothing_works_nothing_is_drawn(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "deepseek-v3", "--tokens", "4096", "--site", "uva", "--gpu", "rtx 3090", "--no-queue"]
+    assert main([*words, "--to-panel"]) == 1
+    assert "Nothing works, so nothing is drawn in the panel." in capsys.readouterr().err
+    assert not plan_file().exists()
+
+
+def test_a_model_behind_the_option_is_told_where_it_belongs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", "--to-panel", "gemma-3-27b", "--site", "uva"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "'gemma-3-27b' is not the number of a plan; write --to-panel behind the model" in said
+    assert said.count("\n") == 1

@@ -1,6 +1,7 @@
-"""A plan made with ``workshop estimate --to-panel`` stands beside what each GPU really holds."""
+"""A plan of ``workshop estimate`` or ``workshop plan`` stands beside what each GPU really holds."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ from ui.lab import Lab, isolated_environment
 from ui.panel import CHANGE_THEME, open_panel
 
 ESTIMATE = ("estimate", "llama-3.1-70b", "--tokens", "8192", "--tp", "2", "--gpu", "h200", "--to-panel")
+PLAN = (
+    "plan", "llama-3.1-70b", "--tokens", "8192", "--dtype", "bf16", "--gpu", "h200", "--site", "uva",
+    "--no-queue", "--to-panel",
+)  # fmt: skip
 
 
-def plan_beside(lab: Lab) -> None:
+def plan_beside(lab: Lab, words: tuple[str, ...]) -> None:
     """Run the command as a terminal of this Lab would."""
     subprocess.run(
-        [sys.executable, "-m", "workshop_utils", *ESTIMATE],
+        [sys.executable, "-m", "workshop_utils", *words],
         env=os.environ | isolated_environment(lab.home),
         check=True,
         capture_output=True,
@@ -34,7 +39,7 @@ def test_a_plan_is_drawn_with_its_gap_term_by_term(
     plan = card.node.locator(".wm-plan")
     expect(plan).to_be_hidden()
     expect(card.memory).to_have_text("60.0 of 140 GiB")
-    plan_beside(gpu_lab)
+    plan_beside(gpu_lab, ESTIMATE)
     expect(plan).to_be_visible(timeout=10_000)
     expect(plan).to_contain_text("Planned 70.1 GiB")  # half of 131 GiB of weights, and what the text needs
     expect(plan).to_contain_text("not in use yet: weights")
@@ -49,4 +54,7 @@ def test_a_plan_is_drawn_with_its_gap_term_by_term(
     stub.set("gpus 3", "utilization 37", f"memory_used {100 * 2**30}")
     expect(plan).to_contain_text("more than planned")
     assert card.picture() != without
+    plan_beside(gpu_lab, PLAN)
+    expect(plan).to_have_attribute("title", re.compile("^llama-3.1-70b, 1 × H200, bfloat16"), timeout=10_000)
+    expect(panel.gpu(1).node.locator(".wm-plan")).to_be_hidden()  # one GPU was planned
     assert watched.our_complaints() == []

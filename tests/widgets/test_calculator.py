@@ -222,6 +222,78 @@ def test_the_largest_that_fits_are_those_of_the_search() -> None:
     assert "Choose a GPU type" in plain(calculator._largest.value)
 
 
+def spreading(model: str = "mixtral-8x7b", **sizes: str) -> Calculator:
+    """Return a calculator for vLLM on H200s with the box for whole experts checked."""
+    calculator = Calculator(model, tokens=8192, gpu="H200")
+    calculator.controls.experts.value = True
+    calculator.controls.engine.value = "vllm"
+    for size, value in sizes.items():
+        type_size(calculator, size, value)
+    return calculator
+
+
+def offers_experts(calculator: Calculator) -> bool:
+    return calculator.controls.experts.layout.display != "none"
+
+
+def test_whole_experts_are_offered_to_mixtures_in_vllm_on_several_ranks_only() -> None:
+    calculator = spreading()
+    assert not offers_experts(calculator)
+    for size in ("tensor", "data"):
+        type_size(calculator, size, "4")
+        assert offers_experts(calculator)
+        assert calculator.estimate().workload.expert_ranks == 4
+        type_size(calculator, size, "1")
+        assert not offers_experts(calculator)
+    type_size(calculator, "pipeline", "2")
+    assert not offers_experts(calculator)
+    type_size(calculator, "tensor", "2")
+    assert offers_experts(calculator)
+    # Where it is not offered, it says nothing; what was chosen is kept.
+    calculator.controls.engine.value = "transformers"
+    assert not offers_experts(calculator)
+    assert (calculator.message.value, calculator.estimate().workload.expert_parallel) == ("", False)
+    calculator.controls.engine.value = "vllm"
+    assert offers_experts(calculator)
+    assert calculator.estimate().workload.expert_ranks == 2
+    calculator.controls.model.value = "llama-3.1-8b"
+    assert not offers_experts(calculator)
+    assert (calculator.message.value, calculator.estimate().workload.expert_parallel) == ("", False)
+
+
+def test_whole_experts_show_the_gpus_that_differ() -> None:
+    calculator = spreading(data="3")
+    result = calculator.estimate()
+    assert "3 GPUs (DP 3 × PP 1 × TP 1, EP 3)" in words(calculator)
+    for gpus, rank in (("GPUs 0, 1", result.per_gpu[0]), ("GPU 2", result.per_gpu[2])):
+        sizes = (rank.bytes_of("weights"), rank.bytes_of("kv_cache"), rank.process_bytes)
+        assert f"{gpus} {' '.join(map(format_gb, sizes))}" in words(calculator)
+    type_size(calculator, "data", "4")
+    assert "All 4 GPUs hold the same." in words(calculator)
+    calculator.controls.experts.value = False
+    assert "What each GPU holds" not in words(calculator)
+
+
+def test_whole_experts_count_for_the_largest_that_fits() -> None:
+    calculator = spreading("deepseek-v3", data="8")
+    calculator.controls.dtype.value = "fp8"
+    assert "✓ vLLM starts" in words(calculator)
+    assert "Longest context on H200 at batch 1: 163,840 tokens" in words(calculator)
+    calculator.controls.experts.value = False
+    assert "No context at all fits" in words(calculator)
+
+
+def test_more_ranks_than_experts_are_the_engines_sentence() -> None:
+    calculator = spreading(data="16")
+    assert "are more than the 8 experts of mixtral-8x7b; give at most 8" in plain(calculator.message.value)
+    assert greyed(calculator)
+    cut = spreading("deepseek-v3", data="1", tensor="32")
+    cut.controls.dtype.value = "fp8"
+    assert cut.message.value == ""
+    cut.controls.experts.value = False
+    assert "or spread whole experts (the box Whole experts)" in plain(cut.message.value)
+
+
 def test_side_by_side_shows_every_rank_or_the_reason() -> None:
     calculator = Calculator("gemma-3-27b", tokens=8192, gpu="A100-80GB")
     calculator.count.value = 8
@@ -268,8 +340,8 @@ def test_controls_are_labelled_and_a_page_without_widgets_is_readable() -> None:
     for control in (
         controls.model, controls.other_model, controls.tokens.field, controls.tokens.slider,
         controls.batch.field, controls.batch.slider, controls.dtype, controls.kv_dtype, controls.engine,
-        controls.attention, controls.gpu, *controls.sizes.values(), calculator.slide, calculator.opened,
-        calculator.count,
+        controls.attention, controls.gpu, *controls.sizes.values(), controls.experts, calculator.slide,
+        calculator.opened, calculator.count,
     ):  # fmt: skip
         assert control.description
     # ipywidgets names no slider's handle; without this widget axe finds that.

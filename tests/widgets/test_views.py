@@ -17,6 +17,7 @@ from workshop_utils.units import GB, format_gb
 from workshop_utils.widgets.estimate_view import estimate_html, held_cache, kind_bytes, phase_words
 from workshop_utils.widgets.gpus_view import verdict
 from workshop_utils.widgets.largest_view import batch_words, context_words
+from workshop_utils.widgets.ranks_view import gpu_words, ranks_html
 from workshop_utils.widgets.side_by_side import columns
 from workshop_utils.widgets.side_by_side_view import side_by_side_html
 from workshop_utils.widgets.slide_view import slide_html
@@ -256,6 +257,32 @@ def test_a_type_that_is_close_waits_for_the_allocator() -> None:
     assert verdict(tight, H100, True) == "close, to be worked out"
     assert verdict(tight, H100, False).startswith("✓ only just" if tight.fits(H100) else "✗ too small")
     assert verdict(tight, find_gpu("T4"), True).startswith("✗ too small, needs")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([3], "GPU 3"),
+        ([0, 1], "GPUs 0, 1"),
+        (range(4), "GPUs 0 to 3"),
+        ([0, 1, 2, 5, 7, 8], "GPUs 0 to 2, 5, 7, 8"),
+    ],
+)
+def test_gpus_in_a_row_are_drawn_together(numbers: Any, words: str) -> None:
+    assert gpu_words(numbers) == words
+
+
+def test_no_more_rows_of_gpus_than_can_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = of(
+        "mixtral-8x7b", engine="vllm", expert_parallel=True, data_parallel=3, pipeline_parallel=2, batch=3
+    )
+    assert balanced(ranks_html(result)).count('<th scope="row">') == 4
+    assert "more GPU" not in ranks_html(result)
+    monkeypatch.setattr("workshop_utils.widgets.ranks_view.MOST_ROWS", 3)
+    html = balanced(ranks_html(result))
+    assert html.count('<th scope="row">') == 3
+    assert "Not shown: 1 more GPU." in html
+    assert ranks_html(of()) == ""
 
 
 def test_the_largest_in_words() -> None:

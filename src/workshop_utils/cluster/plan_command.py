@@ -2,24 +2,24 @@
 
 import argparse
 import json
-import shlex
-import textwrap
+import sys
 from dataclasses import replace
 
-from workshop_utils.cluster.gpus_command import print_table
 from workshop_utils.cluster.plan_options import add_plan_options, planning_of
+from workshop_utils.cluster.plan_text import SHOWN, print_text
 from workshop_utils.cluster.request import request_of
-from workshop_utils.cluster.request_job import name_for_a_job
+from workshop_utils.cluster.request_job import chosen_plan, name_for_a_job
 from workshop_utils.cluster.sbatch_script import render
 from workshop_utils.cluster.site import Site
-from workshop_utils.planner.plan import Plan, Planning, Refusal
-from workshop_utils.units import format_gib
+from workshop_utils.planner.plan import Plan, Planning
+from workshop_utils.planner.to_panel import show_plan_in_panel
 
 EPILOG = """examples:
   workshop plan gemma-3-27b --tokens 32768 --site uva
   workshop plan gemma-3-27b --tokens 32768 --prompts 200 --deadline 24 --site uva
   workshop plan llama-3.1-70b --tokens 8192 --prompts 1000 --engine vllm --site uva --gpu A100-80GB
   workshop plan llama-3.1-8b --site ./site.toml --json
+  workshop plan llama-3.1-70b --tokens 8192 --site uva --to-panel 2
 
 Plans come best first: in time, on few GPUs, on free ones, on a type that few wait for, in 16 bits, on the
 smallest that does. `workshop request` turns one into a job. --json prints
@@ -31,19 +31,6 @@ smallest that does. `workshop request` turns one into a job. --json prints
    "refused": [{"gpu", "layout", "dtype", "reason", "nearest"}]}
 expected_tokens_per_s are tokens of answers over the whole job, from the roofline and what runners were
 measured to reach of it on H100 and H200 (certainty measured) or are assumed to on others."""
-SHOWN = 10
-WIDTH = 110
-PROGRAMS = {"this workshop": "workshop"}
-LEGEND = (
-    "TP: GPUs that share every layer. PP: GPUs with a part of the layers each. DP: copies that share the "
-    "prompts. EP: GPUs that hold whole experts each, in common. tokens/s are of the answers, prompts "
-    "included. Program workshop: this workshop's runner (`workshop bench run`), some four times as fast as "
-    "plain transformers."
-)
-HEADERS = (
-    "", "GPUs", "split", "precision", "program", "batch", "fullest GPU", "tokens/s", "time", "GPU-hours",
-    "free",
-)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,155 +41,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help=f"all plans, not the first {SHOWN}, and all refusals"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
+    parser.add_argument(
+        "--to-panel", type=plan_number, nargs="?", const=1, metavar="N",
+        help="draw plan N in JupyterLab's GPU panel, beside what is really used (default 1)",
+    )  # fmt: skip
+
+
+def plan_number(text: str) -> int:
+    """Return the number; argparse turns the error into its message, also for a model that stands here."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the number of a plan; write --to-panel behind the model, alone or with a number"
+        ) from None
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plans; exit code 1 where nothing works. WorkshopError for bad input."""
     site, planning = planning_of(arguments)
+    number = arguments.to_panel
+    # A number that is none is told before anything is printed.
+    drawn = chosen_plan(planning, number) if number is not None and planning.plans else None
     if arguments.json:
-        model = arguments.model
-        scripts = tuple(replace(each, sbatch=script_of(each, site, model)) for each in planning.plans)
-        whole = replace(planning, plans=scripts)
-        print(json.dumps({"site": site.name, **whole.as_json()}, indent=2))
-        return 0 if planning.plans else 1
-    print(wrapped(f"{heading(planning)}, at {site.title}:"), end="\n\n")
-    if not planning.plans:
-        print(wrapped(f"Nothing works.{closest_words(planning)}"))
-    shown = planning.plans if arguments.all else planning.plans[:SHOWN]
-    if shown:
-        if late := late_words(planning):
-            print(wrapped(late), end="\n\n")
-        print_plans(shown)
-        print(f"\n{wrapped(LEGEND)}\n")
-        for number, plan in enumerate(shown[: None if arguments.all else 3], 1):
-            print(wrapped(f"{number}. {plan.why}", subsequent_indent="   "))
-    refused = planning.refused if arguments.all else first_of_each(planning)
-    if refused:
-        print("\nWhat does not work, and the nearest that does:")
-        for refusal in refused:
-            print(wrapped(refusal_words(refusal), initial_indent="  ", subsequent_indent="    "))
-    if last := closing(planning, len(shown), len(refused), given(arguments)):
-        print(f"\n{wrapped(last)}")
+        print_json(planning, site, arguments.model)
+    else:
+        print_text(planning, site, arguments)
+    if drawn is not None:
+        print(f"Plan {number}: {show_plan_in_panel(drawn)}", file=sys.stderr)
+    elif number is not None:
+        print("Nothing works, so nothing is drawn in the panel.", file=sys.stderr)
     return 0 if planning.plans else 1
 
 
-def given(arguments: argparse.Namespace) -> str:
-    """Return the options that describe what is wanted, to be typed again."""
-    words = [arguments.model]
-    for name in ("tokens", "new_tokens", "prompts", "batch", "deadline", "engine", "site", "torch_build"):
-        value = getattr(arguments, name)
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for name in ("dtype", "gpu"):
-        words += [word for value in getattr(arguments, name) or () for word in (f"--{name}", value)]
-    return shlex.join(words)
-
-
-def late_words(planning: Planning) -> str:
-    """Return that nothing keeps the deadline, and what comes closest; nothing where a plan does."""
-    if any(plan.in_time for plan in planning.plans):
-        return ""
-    best = min(planning.plans, key=lambda plan: plan.seconds)
-    deadline = planning.wanted.deadline_hours
-    wanted = f"{deadline:g} h" if deadline else "the time limit of its partition"
-    return (
-        f"No plan surely keeps {wanted}; the fastest is {best.gpus} × {best.offer.name} "
-        f"({best.layout.words()}, {best.dtype}) with {hours(best.seconds)}."
-    )
+def print_json(planning: Planning, site: Site, model: str) -> None:
+    """Print all plans, each with its job."""
+    scripts = tuple(replace(each, sbatch=script_of(each, site, model)) for each in planning.plans)
+    print(json.dumps({"site": site.name, **replace(planning, plans=scripts).as_json()}, indent=2))
 
 
 def script_of(plan: Plan, site: Site, model: str) -> str:
     """Return the job of a plan, as `workshop request` writes it; ``model`` is the reader's word for it."""
     return render(request_of(plan, site, model=name_for_a_job(model)), site)
-
-
-def wrapped(text: str, **indents: str) -> str:
-    """Return text in lines that a terminal shows whole."""
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False, **indents)  # type: ignore[arg-type]
-
-
-def closest_words(planning: Planning) -> str:
-    """Return by how much the closest layout misses, and what would do."""
-    closest = planning.closest
-    if closest is None or closest.lacking_bytes is None:
-        return ""
-    wanted = planning.wanted
-    lacking = format_gib(closest.lacking_bytes)
-    where = f"{closest.offer.name}, {closest.layout.words()}, {closest.dtype}"
-    usable = closest.offer.gpu.usable_bytes
-    needed = -(-(usable + closest.lacking_bytes) * closest.layout.replica_gpus // usable)
-    return (
-        f" Closest is {where}, which lacks {lacking} on its fullest GPU: some {needed} such GPUs together "
-        f"would hold {wanted.architecture.name}; or {closest.nearest}."
-    )
-
-
-def heading(planning: Planning) -> str:
-    """Return what was asked."""
-    wanted = planning.wanted
-    prompts = "1 prompt" if wanted.prompts == 1 else f"{wanted.prompts:,} prompts"
-    within = f", within {wanted.deadline_hours:g} h" if wanted.deadline_hours else ""
-    return (
-        f"{wanted.architecture.name}, {prompts} of {wanted.tokens:,} tokens of which {wanted.new_tokens:,} "
-        f"are the answer{within}, on {wanted.engine}"
-    )
-
-
-def print_plans(plans: tuple[Plan, ...]) -> None:
-    """Print a line for each plan."""
-    rows = [
-        (
-            number, f"{plan.gpus} × {plan.offer.name}", plan.layout.words(), plan.dtype,
-            PROGRAMS.get(plan.runner, plan.runner), plan.batch,
-            f"{format_gib(plan.estimate.fullest.process_bytes)} of {format_gib(plan.offer.gpu.usable_bytes)}",
-            f"{plan.tokens_per_s:.0f} ({plan.low:.0f} to {plan.high:.0f})", hours(plan.seconds),
-            f"{plan.gpu_hours:.2f}", free_words(plan),
-        )
-        for number, plan in enumerate(plans, 1)
-    ]  # fmt: skip
-    print_table(HEADERS, rows)
-
-
-def free_words(plan: Plan) -> str:
-    if plan.offer.absent:
-        return "not here"
-    return {True: "now", False: "not now", None: "not asked"}[plan.starts_now]
-
-
-def hours(seconds: float) -> str:
-    """Return a duration that is easy to compare: seconds, minutes, then hours."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def first_of_each(planning: Planning) -> list[Refusal]:
-    """Return the first refusal of each type of GPU that has no plan on a single one of them in 16 bits."""
-    seen: dict[str, Refusal] = {}
-    whole = {plan.offer.name for plan in planning.plans if plan.gpus == 1 and "float16" in plan.dtype}
-    for refusal in planning.refused:
-        if refusal.offer.name not in whole:
-            seen.setdefault(refusal.offer.name, refusal)
-    return list(seen.values())
-
-
-def refusal_words(refusal: Refusal) -> str:
-    """Return a refusal as one sentence."""
-    what = f"{refusal.offer.name}, {refusal.layout.words()}, {refusal.dtype}"
-    return f"{what}: {refusal.reason}; instead {refusal.nearest}."
-
-
-def closing(planning: Planning, plans: int, refused: int, options: str) -> str:
-    """Return what was left out, and the next step with the options that were given."""
-    parts = []
-    hidden = (len(planning.plans) - plans, len(planning.refused) - refused)
-    if any(hidden):
-        counts = [
-            f"{count} more {what}" for count, what in zip(hidden, ("plans", "refusals"), strict=True) if count
-        ]
-        parts.append(f"{' and '.join(counts)} with --all.")
-    if planning.plans:
-        parts.append(f"`workshop request {options} --plan 1` writes the job of the first.")
-    return " ".join(parts)

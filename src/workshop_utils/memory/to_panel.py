@@ -1,8 +1,10 @@
 """An estimate as the plan that the panel draws beside what the GPUs really hold."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from workshop_utils.memory.estimate import Estimate
+from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.monitor.plan import PlannedTerm, write_plan
 
 
@@ -11,10 +13,12 @@ def show_in_panel(estimate: Estimate) -> Path:
 
     Rank 0 stands on GPU 0, and so on. Raises WorkshopError where no Jupyter is installed.
     """
-    gpus = tuple(
-        tuple(PlannedTerm(term.name, term.kind, term.bytes) for term in gpu.terms) for gpu in estimate.per_gpu
-    )
-    return write_plan(title_of(estimate), gpus)
+    return write_plan(title_of(estimate), planned(estimate.per_gpu))
+
+
+def planned(ranks: Sequence[GpuEstimate]) -> tuple[tuple[PlannedTerm, ...], ...]:
+    """Return the terms of each rank as the panel takes them."""
+    return tuple(tuple(PlannedTerm(term.name, term.kind, term.bytes) for term in gpu.terms) for gpu in ranks)
 
 
 def title_of(estimate: Estimate) -> str:

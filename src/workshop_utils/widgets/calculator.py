@@ -13,7 +13,7 @@ from workshop_utils.memory.kv_cache import kv_cache_bytes
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
 from workshop_utils.units import format_gb
-from workshop_utils.widgets.controls import Controls
+from workshop_utils.widgets.controls import Controls, checkbox
 from workshop_utils.widgets.estimate_view import estimate_html
 from workshop_utils.widgets.gpus_view import gpus_html
 from workshop_utils.widgets.largest_view import largest_steps
@@ -75,8 +75,9 @@ class Calculator:
 
     def estimate(self) -> Estimate:
         """Return the estimate for the controls as they stand; WorkshopError for a value out of range."""
-        arguments = self.controls.workload() | self.controls.layout()
-        return estimate(self._architecture(), gpu=self.controls.chosen_gpu(), **arguments)
+        architecture = self._architecture()
+        arguments = self.controls.layout(architecture) | self.controls.workload()
+        return estimate(architecture, gpu=self.controls.chosen_gpu(), **arguments)
 
     def _architecture(self) -> Architecture:
         name = self.controls.chosen_model()
@@ -139,7 +140,7 @@ class Calculator:
         self._columns.value = side_by_side_html(found, gpu)
         self._columns.remove_class(WAITING)
         yield
-        sizes = ("tensor_parallel", "pipeline_parallel", "data_parallel")
+        sizes = ("tensor_parallel", "pipeline_parallel", "data_parallel", "expert_parallel")
         layout = {name: getattr(asked, name) for name in sizes}
         self._largest.value = yield from largest_steps(architecture, gpu, workload | layout)
         self._largest.remove_class(WAITING)
@@ -159,8 +160,3 @@ class Calculator:
         text = f"Calculator: {self._title()}"
         size = f": {format_gb(self._last[1].process_bytes)}" if self._last else ""
         return with_fallback(box, f"<p>{text}</p>{self.html}", text + size)
-
-
-def checkbox(description: str) -> Any:
-    """Return a switch that is off."""
-    return ipywidgets.Checkbox(value=False, description=description, indent=False, layout={"width": "auto"})

@@ -7,7 +7,9 @@ import ipywidgets
 
 from workshop_utils.hardware.catalogue import Gpu, find_gpu, load_gpus
 from workshop_utils.memory.precisions import KV_BITS, PRECISIONS
-from workshop_utils.memory.workload import engine_names, find_engine
+from workshop_utils.memory.vllm.experts import most_ranks
+from workshop_utils.memory.workload import engine_names, engines_with, find_engine
+from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.catalogue import catalogue_names
 from workshop_utils.units import format_gib
 from workshop_utils.widgets.number_control import WIDE, WORDS, NumberControl, whole_number
@@ -50,6 +52,11 @@ class Controls:
             )
             for label, argument, words in SIZES
         }  # fmt: skip
+        self.experts = checkbox(
+            "Whole experts on each GPU (expert parallel)",
+            "spread over all tensor and data parallel ranks, where tensor parallelism cuts every expert",
+        )
+        self.experts.layout.display = "none"
 
     @property
     def box(self) -> Any:
@@ -59,7 +66,7 @@ class Controls:
             self.batch.slider,
         )  # fmt: skip
         sizes = ipywidgets.HBox(list(self.sizes.values()), layout=WIDE)
-        run = (self.dtype, self.kv_dtype, self.engine, self.attention, self.gpu, sizes)
+        run = (self.dtype, self.kv_dtype, self.engine, self.attention, self.gpu, sizes, self.experts)
         return ipywidgets.Box(
             [ipywidgets.VBox(asked), ipywidgets.VBox(run), SliderNames()],
             layout={"flex": "1 1 345px", "flex_flow": "row wrap", "align_content": "flex-start"},
@@ -70,7 +77,7 @@ class Controls:
         self.tokens.observe(lambda _: changed())
         self.batch.observe(lambda _: changed())
         others = (self.model, self.other_model, self.dtype, self.kv_dtype, self.gpu, *self.sizes.values())
-        for control in (*others, self.attention):
+        for control in (*others, self.attention, self.experts):
             control.observe(lambda _: changed(), names="value")
 
         def engine_changed(change: dict[str, Any]) -> None:
@@ -101,12 +108,20 @@ class Controls:
             "attention": self.attention.value,
         }
 
-    def layout(self) -> dict[str, int]:
-        """Return the three sizes as arguments of ``estimate()``; WorkshopError where one is no number."""
-        return {
+    def layout(self, architecture: Architecture) -> dict[str, Any]:
+        """Return sizes, and whole experts, as arguments of ``estimate()``; WorkshopError for no number.
+
+        The box for whole experts is there where an engine can spread some over several ranks; where it is
+        not, nothing is asked of it, and what was chosen stays for when it is back.
+        """
+        sizes = {
             argument: whole_number(argument.replace("_", " ") + " size", control.value, "4 for four GPUs")
             for argument, control in self.sizes.items()
         }
+        several = max(sizes["tensor_parallel"], sizes["data_parallel"]) > 1
+        spreads = self.engine.value in engines_with("expert_parallel") and most_ranks(architecture) > 0
+        self.experts.layout.display = None if several and spreads else "none"
+        return {**sizes, "expert_parallel": several and spreads and self.experts.value}
 
 
 def model_choice(model: str) -> OpenChoice:
@@ -117,6 +132,13 @@ def model_choice(model: str) -> OpenChoice:
         model,
         placeholder="Hugging Face id, folder, config.json",
         typed="a Hugging Face id that the local cache holds, a model folder or the path of a config.json",
+    )
+
+
+def checkbox(description: str, tooltip: str = "") -> Any:
+    """Return a switch that is off."""
+    return ipywidgets.Checkbox(
+        value=False, description=description, tooltip=tooltip, indent=False, layout={"width": "auto"}
     )
 
 

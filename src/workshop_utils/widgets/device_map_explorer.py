@@ -12,7 +12,8 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.lessons.fallback import with_fallback
 from workshop_utils.parallel.big_model.advice import advise
 from workshop_utils.units import format_gib
-from workshop_utils.widgets.calculator import STALE, WAITING, checkbox
+from workshop_utils.widgets.calculator import STALE, WAITING
+from workshop_utils.widgets.controls import checkbox
 from workshop_utils.widgets.device_columns_view import columns_html
 from workshop_utils.widgets.device_map_explorer_controls import ExplorerControls
 from workshop_utils.widgets.device_map_explorer_load import LoadHere

@@ -8,6 +8,7 @@ from workshop_utils.memory.gpu_estimate import GpuEstimate
 from workshop_utils.memory.largest import fits
 from workshop_utils.memory.term import Kind
 from workshop_utils.units import format_gb, format_gib
+from workshop_utils.widgets.ranks_view import ranks_html
 from workshop_utils.widgets.style import KIND_WORDS, KINDS, box_html, chip_html
 from workshop_utils.widgets.words import both_units, difference, linked, plural
 
@@ -20,6 +21,7 @@ def estimate_html(result: Estimate, ideal_cache_bytes: int) -> str:
         verdict_html(result),
         bar_html(result),
         remarks_html(result),
+        ranks_html(result),
         phases_html(result),
         cache_html(result, ideal_cache_bytes),
     )
@@ -36,12 +38,13 @@ def heading_html(result: Estimate) -> str:
 
 
 def layout_words(result: Estimate) -> str:
-    """Return the layout in words, for example ``4 GPUs (DP 2 × PP 2 × TP 1)``."""
+    """Return the layout in words, for example ``4 GPUs (DP 2 × PP 2 × TP 1, EP 2)``."""
     workload = result.workload
     if len(result.per_gpu) == 1:
         return "one GPU"
     sizes = (workload.data_parallel, workload.pipeline_parallel, workload.tensor_parallel)
-    return f"{len(result.per_gpu)} GPUs (DP {sizes[0]} × PP {sizes[1]} × TP {sizes[2]})"
+    experts = f", EP {workload.expert_ranks}" if workload.expert_parallel else ""
+    return f"{len(result.per_gpu)} GPUs (DP {sizes[0]} × PP {sizes[1]} × TP {sizes[2]}{experts})"
 
 
 def total_html(result: Estimate) -> str:

@@ -8,7 +8,10 @@ from workshop_utils.units import format_gb, format_gib
 ADDRESS = re.compile(r"https?://[^\s,;)]+[^\s,;).]")
 
 # An option of the command line in an engine's sentence, and the control that stands for it here.
-CONTROLS = {"--gpu": "the list GPU type", "--tp": "TP size", "--pp": "PP size", "--dp": "DP size"}
+CONTROLS = {
+    "--gpu": "the list GPU type", "--tp": "TP size", "--pp": "PP size", "--dp": "DP size",
+    "--ep": "the box Whole experts",
+}  # fmt: skip
 OPTION = re.compile("|".join(rf"{option}(?![\w-])" for option in CONTROLS))
 
 

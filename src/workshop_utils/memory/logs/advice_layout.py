@@ -24,4 +24,6 @@ def more_gpus(question: Question, room: Room) -> Iterator[Advice]:
     sizes = [size for size in LAYOUTS if size > getattr(question, name)]
     if size := first(sizes, lambda value: question.changed(**{name: value}), room):
         how = "in tensor parallel" if vllm else 'with device_map="auto"'
-        yield Advice(option, str(size), f"{size} GPUs of this type hold it {how}.")
+        # Engines that share experts grow together.
+        gpus = size * question.data_parallel
+        yield Advice(option, str(size), f"{gpus} GPUs of this type hold it {how}.")

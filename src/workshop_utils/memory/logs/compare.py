@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.memory.logs.advice import advise
+from workshop_utils.memory.logs.engines import cut_over_engines
 from workshop_utils.memory.logs.explain import explain
 from workshop_utils.memory.logs.facts import LogFacts, RankMemory
 from workshop_utils.memory.logs.question import Answer, Choices, Question, ask, question_of
@@ -57,8 +58,9 @@ def compare(facts: LogFacts, architecture: Architecture | None, choices: Choices
     asked = question_of(facts, architecture, choices)
     question = asked.question
     reported = limiting_rank(facts)
-    answer, unpredicted = None, None
-    if question is not None:
+    answer = None
+    unpredicted = cut_over_engines(facts.setup, question.architecture) if question is not None else None
+    if question is not None and unpredicted is None:
         try:
             answer = ask(question, reported.rank)
         except WorkshopError as error:

@@ -63,6 +63,10 @@ def job(question: Question) -> Iterator[str]:
         yield f"tensor parallel {question.tensor_parallel}"
     if question.pipeline_parallel > 1:
         yield f"pipeline parallel {question.pipeline_parallel}"
+    if question.data_parallel > 1:
+        yield f"data parallel {question.data_parallel}"
+    if question.expert_parallel:
+        yield f"whole experts over {question.tensor_parallel * question.data_parallel} ranks"
 
 
 def table(comparison: Comparison) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from workshop_utils.hardware.catalogue import Gpu
 from workshop_utils.memory.estimate import Estimate, GpuEstimate, estimate
+from workshop_utils.memory.logs.engines import engines_of
 from workshop_utils.memory.logs.facts import LogFacts
 from workshop_utils.memory.logs.names import cache_precision, gpu_of, weights_precision
 from workshop_utils.memory.workload import find_engine
@@ -46,6 +47,8 @@ class Question:
     attention: str | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: bool = False
     gpu: Gpu | None = None
     engine_version: str | None = None
     gpu_memory_utilization: float | None = None
@@ -85,6 +88,9 @@ def ask(question: Question, rank: int | None = None) -> Answer:
     result: Estimate = estimate(question.architecture, **question.keywords)  # type: ignore[arg-type]
     ranks = result.per_gpu
     fullest = max(ranks, key=lambda gpu: gpu.process_bytes)
+    if rank is None and question.expert_parallel:
+        # A worker alone in its engine has no rank in its name, and only the first engine is read.
+        rank = 0
     gpu = ranks[rank] if rank is not None and rank < len(ranks) else fullest
     vllm = result.as_json().get("vllm")
     pool = vllm if isinstance(vllm, dict) else {}
@@ -145,6 +151,7 @@ def question_of(facts: LogFacts, architecture: Architecture | None, choices: Cho
     )
     if vllm:
         question = question.changed(
+            **engines_of(setup, question.tensor_parallel),
             engine_version=chosen(choices.engine_version, setup.version),
             gpu_memory_utilization=chosen(choices.gpu_memory_utilization, setup.gpu_memory_utilization),
             max_num_batched_tokens=setup.max_num_batched_tokens,

@@ -35,7 +35,7 @@ def read_log(text: str) -> LogFacts:
     cleaned = clean(text)
     start = cleaned[last_start(cleaned) :]
     setup = read_setup(cleaned)
-    oom, refusal, pool = read_cuda_oom(start), read_refusal(start), read_pool(start)
+    oom, refusal, pool = read_cuda_oom(start), read_refusal(start), read_pool(start, setup)
     ranks = read_ranks(start, setup)
     if setup.max_model_len is None and (length := refused_length(start) or pool.tokens_per_request):
         setup = replace(setup, max_model_len=length)

@@ -26,6 +26,11 @@ UTILIZATION = (
     rf"The current --gpu-memory-utilization={FIGURE} is",
     rf"x gpu_memory_utilization \({FIGURE}\)",
 )
+# An option without a value, and what only a start with it prints: "_EP3" at the end of a worker's name
+# (setup_proc_title_and_log_prefix, vllm/v1/executor/multiproc_executor.py), "[EP Rank 3/8] Expert parallelism
+# is enabled" (vllm/model_executor/layers/fused_moe). The configuration line does not have it.
+SPREAD_OPTION = re.compile(r"(?:^|\s)(?:--enable[-_]expert[-_]parallel|-ep)(?=\s|$)")
+SPREAD = r"Worker(?:_[A-Z]+\d+)*_EP\d+ pid=|\[EP Rank \d+/\d+\] Expert parallelism is enabled"
 MOST_DIGITS = 12
 BATCHED = r"Chunked prefill is enabled with max_num_batched_tokens=(\d{1,12})"
 
@@ -38,7 +43,8 @@ def last_start(text: str) -> int:
 
 def read_setup(text: str) -> Setup:
     """Return what the log says of the last start; the configuration counts before the arguments."""
-    start = START.search(text, last_start(text))
+    begin = last_start(text)
+    start = START.search(text, begin)
     config = text[start.end() : start.end() + CONFIG_LENGTH] if start else ""
     arguments = first_group(ARGUMENTS, text) or ""
     return Setup(
@@ -51,6 +57,7 @@ def read_setup(text: str) -> Setup:
         tensor_parallel_size=either("tensor_parallel_size", config, arguments),
         pipeline_parallel_size=either("pipeline_parallel_size", config, arguments),
         data_parallel_size=either("data_parallel_size", config, arguments),
+        enable_expert_parallel=spreads_experts(text[begin:], config, arguments),
         gpu_memory_utilization=utilization(text, arguments),
         max_num_batched_tokens=number("max_num_batched_tokens", arguments)
         or whole_or_none(first_group((BATCHED,), text)),
@@ -77,6 +84,14 @@ def either_text(key: str, config: str, arguments: str) -> str | None:
 
 def either(key: str, config: str, arguments: str) -> int | None:
     return number(key, config) or number(key, arguments)
+
+
+def spreads_experts(started: str, config: str, arguments: str) -> bool | None:
+    """Return whether experts stand whole on a rank each; ``started`` is the log from the last start on."""
+    told = FLAGS.get(either_text("enable_expert_parallel", config, arguments) or "")
+    if told is None and (SPREAD_OPTION.search(arguments) or found(SPREAD, started)):
+        return True
+    return told
 
 
 def whole_or_none(text: str | None) -> int | None:

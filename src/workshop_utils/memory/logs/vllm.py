@@ -99,15 +99,23 @@ def rank_of(text: str, position: int, setup: Setup) -> int | None:
     return None
 
 
-def read_pool(text: str) -> KvPool:
-    """Return the size of the KV cache; versions to 0.8 print blocks of 16 tokens."""
-    tokens, concurrency = found(POOL_TOKENS, text), found(CONCURRENCY, text)
+def read_pool(text: str, setup: Setup) -> KvPool:
+    """Return the size of the first replica's KV cache; versions to 0.8 print blocks of 16 tokens."""
+    tokens, concurrency = own(POOL_TOKENS, text, setup), own(CONCURRENCY, text, setup)
     blocks = found(rf"# (?:GPU|cuda) blocks: {COUNT}", text)
     return KvPool(
         tokens=whole(tokens[1]) if tokens else whole(blocks[1]) * 16 if blocks else None,
         max_concurrency=float(concurrency[2]) if concurrency else None,
         tokens_per_request=whole(concurrency[1]) if concurrency else None,
     )
+
+
+def own(pattern: str, text: str, setup: Setup) -> re.Match[str] | None:
+    """Return the last match that no replica after the first printed: each sizes its own cache."""
+    matches = [
+        match for match in all_found(pattern, text) if rank_of(text, match.start(), setup) != OTHER_REPLICA
+    ]
+    return matches[-1] if matches else None
 
 
 def read_refusal(text: str) -> Refusal | None:
