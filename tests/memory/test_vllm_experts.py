@@ -184,3 +184,16 @@ def test_a_width_that_does_not_divide_points_to_whole_experts() -> None:
     ):
         check_layout(odd, 4, 1)
     check_layout(odd, 4, 1, whole_experts=True)
+
+
+def test_replicas_of_a_mixture_are_servers_of_their_own() -> None:
+    found = estimate(
+        find_architecture("mixtral-8x7b"), tokens=4096, batch=2, engine="vllm", gpu=find_gpu("H200"),
+        data_parallel=2,
+    )  # fmt: skip
+    assert any("servers of their own" in note for note in found.notes)
+    dense = estimate(
+        find_architecture("llama-3.1-8b"), tokens=4096, batch=2, engine="vllm", gpu=find_gpu("H200"),
+        data_parallel=2,
+    )  # fmt: skip
+    assert not any("servers of their own" in note for note in dense.notes)

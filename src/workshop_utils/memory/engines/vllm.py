@@ -12,7 +12,7 @@ from workshop_utils.memory.precisions import Precision, find_precision
 from workshop_utils.memory.term import Certainty, Term
 from workshop_utils.memory.vllm import releases
 from workshop_utils.memory.vllm.budget import Budget, StageBudget, plan
-from workshop_utils.memory.vllm.experts import check_experts
+from workshop_utils.memory.vllm.experts import check_experts, most_ranks
 from workshop_utils.memory.vllm.non_torch import ALL_REDUCE, uncharged_pieces
 from workshop_utils.memory.vllm.piece import Piece
 from workshop_utils.memory.vllm.releases import constants, find_release
@@ -63,9 +63,19 @@ def assess(architecture: Architecture, workload: Workload, gpu: Gpu | None) -> A
         ranks += [stages[number] for number in own.ranks]
     return Assessment(
         ranks=tuple(GpuEstimate(rank, terms) for rank, terms in enumerate(ranks)),
-        notes=sentences(budget, workload.replica_batch),
+        notes=(*sentences(budget, workload.replica_batch), *apart(architecture, workload)),
         figures=dict(figures(budget)),
     )
+
+
+def apart(architecture: Architecture, workload: Workload) -> Iterator[str]:
+    """Yield what one server would do with the experts that replicas here hold each for itself."""
+    if workload.data_parallel > 1 and not workload.expert_parallel and most_ranks(architecture):
+        yield (
+            f"{workload.data_parallel} replicas are servers of their own here. One server with "
+            "--data-parallel-size and without --enable-expert-parallel would cut every expert over all its "
+            "ranks (FusedMoEParallelConfig.make, vLLM 0.26)."
+        )
 
 
 def budget_of(architecture: Architecture, workload: Workload, gpu: Gpu, engine: int = 0) -> Budget:
