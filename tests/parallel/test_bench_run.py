@@ -1,5 +1,6 @@
 """``workshop bench run`` as a reader types it: real ranks, the small real model, and what is refused."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.machine import InstalledGpu, Machine
 from workshop_utils.measure.measurement import load_measurements
+from workshop_utils.parallel import bench_run_command
 from workshop_utils.parallel.bench_case import BenchCase
 from workshop_utils.parallel.bench_run_command import check_memory
 
@@ -76,12 +78,15 @@ def test_replicas_share_one_queue_of_prompts() -> None:
 )
 def test_a_replica_may_itself_be_split(split: str, layout: str) -> None:
     words = ["--ranks", "4", split, "2", "--kv-heads", "4", "--batch", "2", "--repeats", "2"]
-    found = figures("--strategy", "data", *SMALL, *words)
+    found = figures("--strategy", "data", *SMALL, *words, "--dtype", "float32", "--check")
     assert found["layout"] == layout
+    assert found["max_abs_logit_difference"] <= 1e-4
+    assert found["greedy_tokens_equal"] is True
+    assert sum("greedy_tokens_equal" in rank for rank in found["runs"]) == 2  # each replica has looked
     assert sum(found["answers_by_replica"]) == 2 * 2 * 2
     assert found["failed_replicas"] == {}
     assert len(found["weight_bytes"]) == 4
-    assert max(found["weight_bytes"]) < 0.8 * 134_515_008 * 2
+    assert max(found["weight_bytes"]) < 0.8 * 134_515_008 * 4
 
 
 @pytest.mark.usefixtures("small_model")
@@ -131,6 +136,16 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert "share of the roofline" in done.stdout
 
 
+@pytest.mark.usefixtures("small_model")
+def test_plain_transformers_beside_a_pipeline_has_no_micro_batches() -> None:
+    parser = argparse.ArgumentParser()
+    bench_run_command.configure(parser)
+    words = ["--strategy", "plain,pipeline", *SMALL, "--ranks", "2", "--micro-batches", "2"]
+    asked = parser.parse_args(words)
+    cases = [bench_run_command.case_of(asked, "smollm2-135m", strategy, 2, 16) for strategy in asked.strategy]
+    assert [(case.ranks, case.micro_batches) for case in cases] == [(1, 1), (2, 2)]
+
+
 REFUSED = [
     (["--strategy", "tensor", "--ranks", "2", *SMALL], r"tensor parallel size 2 does not fit.*choose 1, 3"),
     (["--strategy", "plain", "--ranks", "2", *SMALL], r"plain transformers runs on one rank, not 2"),
@@ -142,6 +157,9 @@ REFUSED = [
     (["--strategy", "plain", "--model", "llama-9"], r"no model 'llama-9'"),
     (["--strategy", "tensor", "--ranks", "2", "--twin", "--model", "gpt-oss-20b"], r"gpt_oss.*choose"),
     (["--strategy", "sideways", *SMALL], r"strategy 'sideways' is not one of plain, tensor"),
+    (["--kv-heads", "5", "--ranks", "2", "--strategy", "tensor", *SMALL], r"15 attention heads.*choose 1\."),
+    (["--kv-heads", "2", "--ranks", "2", "--strategy", "tensor", *SMALL], r"3 KV heads and cannot be padded"),
+    (["--micro-batches", "2", "--strategy", "pipeline", *SMALL], r"2 micro-batches are more than the 1 pro"),
     (["--strategy", "tensor", *SMALL, "--without", "graph,luck"], r"no trick 'luck'.*choices: graph"),
 ]  # fmt: skip
 
@@ -158,12 +176,13 @@ def test_what_cannot_be_run_is_said_in_one_sentence(words: list[str], message: s
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_half_written_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("plain",), ("tensor", "--ranks", "2")], ids=["plain", "tensor"])
+def test_a_half_written_checkpoint_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     from tiny import write_config
 
     folder = write_config(tmp_path, "llama")
     (folder / "model.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"a": ')
-    done = bench("--strategy", "tensor", "--ranks", "2", "--model", str(folder), "--device", "cpu")
+    done = bench("--strategy", *words, "--model", str(folder), "--device", "cpu")
     assert done.returncode == 1
     assert "half-written" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -301,6 +301,7 @@ def test_expected_times_add_up_and_say_how_sure_they_are() -> None:
         ("olmo-2-13b", "3 x RTX-2080Ti", 1024, 1, "layer_split", "one GPU works at a time"),
         ("llama-3.1-70b", "1 x A40", 4096, 1, "quantise", "nf4"),
         ("mixtral-8x7b", "2 x A40", 4096, 1, "offload", "copied for every token"),
+        ("llama-3.1-70b", "none", 4096, 1, "offload", "GB would lie on the disk and"),
         ("gemma-3-12b", "2 x A40", 131072, 1, "does_not_fit", "Take a shorter text"),
     ],
 )

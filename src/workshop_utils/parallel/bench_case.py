@@ -56,6 +56,11 @@ class BenchCase:
                     f"{name} {value} is out of range; give a whole number from 1 to {MOST:,}."
                 )
         ALL_TRICKS.without(tuple(self.without))
+        if self.micro_batches > self.batch:
+            raise WorkshopError(
+                f"{self.micro_batches} micro-batches are more than the {self.batch} prompts of a batch; give "
+                f"--batch {self.micro_batches}, or at most {self.batch} micro-batches."
+            )
         if self.ranks % (self.tensor * self.pipeline):
             raise WorkshopError(
                 f"{self.ranks} ranks are no multiple of pipeline {self.pipeline} × tensor {self.tensor}; "

@@ -8,6 +8,8 @@ from workshop_utils.parallel.plain import load_plain
 from workshop_utils.parallel.spec import read_spec
 from workshop_utils.parallel.world import World
 
+CHECKED_TOKENS = 64
+
 
 def compare_with_plain(
     case: BenchCase, prompts: list[list[int]], made: Generation, world: World

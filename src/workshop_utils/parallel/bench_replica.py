@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from workshop_utils.measure.process_memory import MemoryMeter
-from workshop_utils.parallel.bench_case import BenchCase
+from workshop_utils.parallel.bench_case import BenchCase, random_prompts
+from workshop_utils.parallel.bench_check import CHECKED_TOKENS, compare_with_plain
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.energy import EnergyMeter
@@ -40,7 +41,7 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
         if client is not None:
             client.answer(dict(zip(taken, made.tokens, strict=True)))
     reading = meter.read()
-    return {
+    found = {
         "replica": number,
         "ttft_ms": [1000 * run.ttft_seconds for run in runs],
         "tpot_ms": [1000 * run.decode_seconds / max(1, case.new - 1) for run in runs],
@@ -51,6 +52,12 @@ def replica_run(  # noqa: PLR0913, PLR0917 - what to run, on what, and where the
         "cache_bytes": decoder.cache_bytes(case.batch, case.tokens + case.new // 2),
         "joules": energy.joules(),
     }
+    if not case.check:
+        return found
+    notes.say("checking against plain transformers")
+    prompts = random_prompts(case, case.batch)
+    made = generate(decoder, prompts, min(case.new, CHECKED_TOKENS), keep_logits=True, **options)
+    return found | compare_with_plain(case, prompts, made, world)
 
 
 def shared(client: PromptClient | None, count: int, world: World) -> Iterator[dict[int, list[int]]]:

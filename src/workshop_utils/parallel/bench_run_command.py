@@ -20,8 +20,9 @@ from workshop_utils.parallel.bench_record import append
 from workshop_utils.parallel.bench_result import RankFailedError, RunFigures, run_case
 from workshop_utils.parallel.bench_text import comparison_text, figures_text
 from workshop_utils.parallel.layout import check
+from workshop_utils.parallel.padded_heads import with_kv_heads, with_more_heads
 from workshop_utils.parallel.run_command import sigterm_interrupts
-from workshop_utils.parallel.spec import FAMILIES
+from workshop_utils.parallel.spec import FAMILIES, read_spec
 from workshop_utils.parallel.tricks import Tricks
 from workshop_utils.units import format_gib
 
@@ -127,7 +128,8 @@ def case_of(arguments: argparse.Namespace, model: str, strategy: str, batch: int
     case = BenchCase(
         strategy=strategy, model=model, ranks=ranks, tensor=tensor,
         pipeline=pipeline, twin=arguments.twin, batch=batch, tokens=tokens,
-        new=arguments.new, dtype=arguments.dtype, micro_batches=arguments.micro_batches,
+        new=arguments.new, dtype=arguments.dtype,
+        micro_batches=1 if strategy == "plain" else arguments.micro_batches,
         kv_heads=arguments.kv_heads, repeats=arguments.repeats, check=arguments.check,
         without=tuple(arguments.without),
     )  # fmt: skip
@@ -145,8 +147,9 @@ def case_of(arguments: argparse.Namespace, model: str, strategy: str, batch: int
             f"choose one of {', '.join(FAMILIES)}, or --strategy plain."
         )
     on_gpus = machine.device == "cuda"
-    if arguments.kv_heads is None:
-        check(case.layout, architecture, machine.gpus if on_gpus else None)
+    if case.strategy != "plain" and case.kv_heads is not None:
+        architecture = with_more_heads(architecture, with_kv_heads(read_spec(model), case.kv_heads))
+    check(case.layout, architecture, machine.gpus if on_gpus else None)
     if on_gpus:
         check_memory(case, find_machine())
     return replace(case, model=model_with_weights(model, arguments.twin))

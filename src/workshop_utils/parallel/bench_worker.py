@@ -14,7 +14,7 @@ import torch
 from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
 from workshop_utils.measure.provenance import hardware_name
 from workshop_utils.parallel.bench_case import BenchCase, case_from_json, random_prompts
-from workshop_utils.parallel.bench_check import compare_with_plain
+from workshop_utils.parallel.bench_check import CHECKED_TOKENS, compare_with_plain
 from workshop_utils.parallel.bench_replica import replica_run
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.decoder import Decoder
@@ -32,7 +32,6 @@ from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights, Weig
 from workshop_utils.parallel.world import World, join
 
 WARM_UP_TOKENS = 4
-CHECKED_TOKENS = 64
 
 
 def main(case: BenchCase, folder: str = "", replica: str = "0") -> None:

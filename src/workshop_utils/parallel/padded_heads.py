@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.models.architecture import Architecture, Attention
 from workshop_utils.parallel.spec import DecoderSpec
 from workshop_utils.parallel.weights import Weights
 
@@ -20,6 +21,18 @@ def with_kv_heads(spec: DecoderSpec, kv_heads: int) -> DecoderSpec:
             "model whose Q, K and V are matrices of their own, without bias."
         )
     return replace(spec, kv_heads=kv_heads, heads=spec.heads // spec.kv_heads * kv_heads)
+
+
+def with_more_heads(architecture: Architecture, padded: DecoderSpec) -> Architecture:
+    """Return the shape of a model with the heads of ``padded``: what its ranks must be able to share."""
+    layers = tuple(
+        replace(layer, attention=replace(layer.attention, heads=padded.heads, kv_heads=padded.kv_heads))
+        if isinstance(layer.attention, Attention)
+        else layer
+        for layer in architecture.layers
+    )
+    name = f"{architecture.name} with {padded.kv_heads} KV heads"
+    return replace(architecture, name=name, layers=layers)
 
 
 class PaddedHeads:

@@ -7,14 +7,19 @@ from typing import Any
 
 from workshop_utils.measure.shape_twin import build_skeleton, materialise
 from workshop_utils.models.quiet import quiet_torchao
+from workshop_utils.parallel.big_model.checkpoint import read_checkpoint
 from workshop_utils.parallel.generate import Generation, wait
 from workshop_utils.parallel.spec import DecoderSpec
 from workshop_utils.parallel.weights import TwinWeights, Weights, canonical
 
 
 def load_model(model: str, *, twin: bool, device: str, dtype: Any) -> Any:
-    """Return any transformers model: of a checkpoint's folder, or a shape twin with its own random values."""
+    """Return any transformers model: of a checkpoint's folder, or a shape twin with its own random values.
+
+    WorkshopError, with nothing loaded, for a checkpoint that is not complete.
+    """
     if not twin:
+        read_checkpoint(Path(model))
         quiet_torchao()
         from transformers import AutoModelForCausalLM
 

@@ -84,6 +84,7 @@ def test_the_environment_keeps_what_is_there_and_hides_gpus_from_ranks_on_the_cp
     assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("2,3", "")
     assert first["OMP_NUM_THREADS"] == "1"
     assert first["NCCL_SOCKET_IFNAME"] in {"lo", "lo0"}
+    assert first["TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING"] == "false"
     assert first["PATH"] == os.environ["PATH"]
     assert first["WORKSHOP_RUN_ID"] != second["WORKSHOP_RUN_ID"]
     alone = run_environment(RunFolder(tmp_path), 1, "cpu")

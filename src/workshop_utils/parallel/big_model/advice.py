@@ -12,7 +12,7 @@ from workshop_utils.memory.layout_check import first_obstacle
 from workshop_utils.memory.sharding import whole_model
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
-from workshop_utils.parallel.big_model.devices import DISK, DeviceSet
+from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet
 from workshop_utils.parallel.big_model.fitting import Fit, fitting_map
 from workshop_utils.parallel.big_model.module_sizes import module_sizes
 from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot, speeds
@@ -126,8 +126,11 @@ def offload_advice(
 ) -> Advice:
     """Return the advice for a model of which a part must lie elsewhere: quantise before you offload."""
     away = format_gb(fit.placement.offloaded_bytes)
-    where = "host memory and disk" if fit.placement.bytes_by_device[DISK] else "host memory"
-    offloading = f"{away} would lie in {where} and be copied for every token, {time_words(expected)}"
+    where = "in host memory"
+    if fit.placement.bytes_by_device[DISK]:
+        # Where the CPU computes, what lies in its memory is not offloaded.
+        where = "on the disk" if fit.placement.main == HOST else "in host memory and on the disk"
+    offloading = f"{away} would lie {where} and be copied for every token, {time_words(expected)}"
     small = quantised_gpus(architecture, devices, *work)
     if small:
         four_bits = words_of_four_bits(architecture, small)

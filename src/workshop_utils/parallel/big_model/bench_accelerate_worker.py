@@ -14,6 +14,7 @@ import torch
 from workshop_utils.measure.generation import warm_up
 from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
 from workshop_utils.measure.provenance import hardware_name
+from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.parallel.bench_case import random_prompts
 from workshop_utils.parallel.big_model.bench_accelerate_case import AccelerateCase, case_from_json
 from workshop_utils.parallel.big_model.devices import HOST, Key
@@ -52,6 +53,7 @@ def main(case: AccelerateCase) -> None:
 
 def ready(on_gpus: bool) -> None:
     """Load the libraries, and for GPUs what they keep in host memory: none of it counts as the model."""
+    quiet_torchao()
     import accelerate  # noqa: F401
     from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
 

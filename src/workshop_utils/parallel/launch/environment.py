@@ -22,6 +22,8 @@ def run_environment(folder: RunFolder, ranks: int, device: str) -> dict[str, str
         "OMP_NUM_THREADS": str(max(1, cores_here() // ranks)),
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
+        # torch tells every stage that sends and receives are done in order: what a pipeline wants.
+        "TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING": "false",
         RUN_ID: uuid.uuid4().hex,
         RUN_FOLDER: str(folder.path),
         RUN_LAUNCHER: str(os.getpid()),
