@@ -70,6 +70,8 @@ def test_a_memory_kill_is_explained_as_cpu_memory() -> None:
         ({"most_rss_bytes": 6 * GIB}, "It used 6.0 GiB of 64.0 GiB of CPU memory: --mem=8G would have done"),
         ({"elapsed_s": 600, "cpu_s": 4800}, "It took 10 min of 4.0 h: a shorter --time often starts sooner"),
         ({"cpu_s": 3 * 3600}, "It kept 1.0 of 8 cores busy: 2 would have done"),
+        ({"cpu_s": 3 * 3600, "nodes": 4}, "It kept 1.0 of 8 cores busy: 4 would have done"),
+        ({"most_rss_bytes": 80 * GIB}, "had asked for 64.0 GiB: ask for --mem=100G, or it takes"),
     ],
 )
 def test_advice_of_one_kind(change: dict[str, object], sentence: str) -> None:
@@ -92,6 +94,23 @@ def test_gpus_that_were_too_large_and_idle() -> None:
     nodes = read_nodes("\n".join(json.loads(recorded.read_text())["lines"])).nodes
     assert advice(USAGE, gpus, find_site("uva"), nodes)[1].endswith("would have done, and 5 are free now.")
     assert not advice(USAGE, [GpuUse("NVIDIA A100", 70 * GIB, 80 * GIB, 85.0)], find_site("uva"))
+
+
+@pytest.mark.parametrize(
+    ("peak_gib", "count", "elapsed_h", "name"),
+    [
+        # Not V100 or RTX 2080 Ti, which have no bfloat16.
+        (28, 1, 3, "A40"), (9.5, 1, 3, "RTX 3090"),
+        # A job may have one slice, two GPUs of the interactive partition, and twelve hours there.
+        (8, 1, 3, "MIG 1g.10gb"), (8, 2, 3, "RTX 3090"), (8, 4, 3, "A40"), (20, 1, 13, "A40"),
+    ],
+)  # fmt: skip
+def test_the_type_that_would_have_done_could_have(
+    peak_gib: float, count: int, elapsed_h: int, name: str
+) -> None:
+    gpus = [GpuUse("NVIDIA A100", round(peak_gib * GIB), 80 * GIB, 85.0)] * count
+    usage = replace(USAGE, elapsed_s=elapsed_h * 3600, limit_s=16 * 3600)
+    assert f"{name}, with" in advice(usage, gpus, find_site("uva"))[-1]
 
 
 @pytest.mark.parametrize(

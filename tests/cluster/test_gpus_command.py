@@ -82,7 +82,11 @@ def test_the_table_says_why_free_gpus_cannot_be_had(fake: dict[str, str]) -> Non
             "no GPU of type b200 here; choices: a6000, rtx3090, a100, v100, a40, h200.",
         ),
         (["--cores", "0"], "--cores must be 1 or more"),
-        (["--memory-gb", "-1"], "--memory-gb 0 or more"),
+        (["--memory-gb", "-1"], "--memory-gb from 0 to"),
+        (["--memory-gb", "nan"], "--memory-gb from 0 to"),
+        (["--hours", "inf"], "--hours must be above 0"),
+        (["--hours", "nan"], "--hours must be above 0"),
+        (["--hours", "0"], "--hours must be above 0"),
     ],
 )
 def test_bad_input_is_one_sentence(fake: dict[str, str], words: list[str], sentence: str) -> None:
@@ -99,9 +103,9 @@ def test_a_partition_without_gpus(tmp_path: Path) -> None:
 
 
 def test_a_line_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    done = workshop(faked(tmp_path, f"echo maintenance at noon; cat {SINFO}"))
+    done = workshop(faked(tmp_path, f"printf 'maintenance \\033[31m     at noon\\n'; cat {SINFO}"))
     assert done.returncode == 0
-    assert "1 line of sinfo could not be read; the first: maintenance at noon" in done.stdout
+    assert "1 line of sinfo could not be read; the first: maintenance [31m at noon" in done.stdout
 
 
 def test_no_slurm(tmp_path: Path) -> None:

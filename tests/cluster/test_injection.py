@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from workshop_utils.cluster.ood_form import form_entries
 from workshop_utils.cluster.request import Request
 from workshop_utils.cluster.sbatch_script import python_environment, render
 from workshop_utils.cluster.script_options import read_options
+from workshop_utils.cluster.shell_words import VARIABLE
 from workshop_utils.cluster.site import Site
 from workshop_utils.errors import WorkshopError
 
@@ -67,8 +69,13 @@ def disturbed(request: Request, site: Site, name: str, note: str, words: list[st
         replace(
             request, job_name=name, group=group, notes=(note, name), command=(*serve, *words), client=client
         ),
-        replace(site, title=note, scratch=f"/scratch/$USER/{words[0]}"),
+        # A site's own variables are filled in, and one that is not set ends the job: here all of them are.
+        replace(site, title=note, scratch=VARIABLE.sub(set_here, f"/scratch/$USER/{words[0]}")),
     )
+
+
+def set_here(variable: re.Match[str]) -> str:
+    return variable[0] if variable[0] == "${IFS}" else "$USER"
 
 
 def run_in_sandbox(script: str) -> tuple[list[list[str]], set[str], subprocess.CompletedProcess[str]]:
@@ -98,6 +105,7 @@ def run_in_sandbox(script: str) -> tuple[list[list[str]], set[str], subprocess.C
 @given(name=text, note=text, words=st.lists(word, min_size=1, max_size=3))
 @example(name=EVIL[0], note=EVIL[4], words=list(EVIL))
 @example(name=EVIL[5], note=EVIL[5], words=[EVIL[5], EVIL[4]])
+@example(name=EVIL[0], note=EVIL[0], words=["$A"])
 def test_nothing_breaks_out_of_a_script(kind: str, name: str, note: str, words: list[str]) -> None:
     request, site = requests()[kind]
     evil, place = disturbed(request, site, name, note, words)

@@ -1,6 +1,7 @@
 """Site files: those that ship, and every way in which a new one can be wrong."""
 
 import copy
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def test_offers_count_what_is_free_with_the_right_feature() -> None:
 
     nodes = [node("n1", "a100_80gb", 3), node("n2", "a100_80gb", 6), node("n3", "a100_40gb", 0)]
     found = {each.name: each for each in offers(find_site("uva"), nodes)}
-    assert (found["A100-80GB"].free, found["A100-80GB"].free_on_one_node) == (7, 5)
-    assert found["A100-40GB"].free == 8
+    assert found["A100-80GB"].free_by_node == (5, 2)
+    assert (found["A100-80GB"].free, found["A100-40GB"].free) == (7, 8)
     assert (found["A40"].free, found["A40"].absent) == (0, True)
     assert not found["A100-40GB"].absent
 
@@ -123,6 +124,19 @@ def test_sites_are_found_by_name_path_and_variable(tmp_path: Path, monkeypatch: 
         (lambda f: f["gpus"][0].update(gpu="H900"), "GPU H200: no GPU type is called 'H900'"),
         (lambda f: f["gpus"][0].update(partition="gppu"), "in partition 'gppu', which the file does not"),
         (lambda f: f["gpus"][0].update(name="A40"), "two GPUs are called A40"),
+        (lambda f: f["gpus"][0].update(name="a40"), "two GPUs are called a40"),
+        (
+            lambda f: f["partitions"][1].update(name="gpu"),
+            "two partitions are called gpu",
+        ),
+        (lambda f: f["partitions"][2].update(name="a b"), "partition 'a b' is no name that Slurm has"),
+        (
+            lambda f: f["partitions"][0].update(most_hours=math.inf),
+            "gpu: most_hours must be at most 1,000,000",
+        ),
+        (lambda f: f["gpus"][1].update(usable_gib=math.nan), "A100-80GB: usable_gib must be .*, not nan"),
+        (lambda f: f["gpus"][0].update(memory_gb=math.inf), "GPU H200: memory_gb must be .*, not inf"),
+        (lambda f: f["gpus"][0].update(per_node=10**9), "GPU H200: per_node must be at most 1,000, not 10"),
         (lambda f: f.update(gpus=[]), "gpus must contain at least 1 items"),
         (lambda f: f.update(colour="blue"), "toml: has colour, which is no field; there are schema, name"),
         (lambda f: f["gpus"][0].update(type="a100;rm"), "GPU H200: type must match pattern"),
@@ -145,3 +159,19 @@ def test_no_toml_too_long_and_no_text(tmp_path: Path) -> None:
     path.write_bytes(b"#" * 2_000_000)
     with pytest.raises(WorkshopError, match="2,000,000 bytes"):
         read_site(path)
+    path.write_text(f"name = {'[' * 5000}{']' * 5000}")
+    with pytest.raises(WorkshopError, match="nested far deeper"):
+        read_site(path)
+
+
+def test_a_file_of_windows_reads_the_same(tmp_path: Path) -> None:
+    text = (FOLDER / "uva.toml").read_text(encoding="utf-8")
+    path = tmp_path / "site.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read_site(path).gpus == find_site("uva").gpus
+
+
+def test_a_slice_is_estimated_on_the_whole_gpu() -> None:
+    (slice_of,) = (each.slice_of for each in offers(find_site("uva")) if each.name == "MIG 1g.10gb")
+    assert slice_of == "A100-80GB"
+    assert {each.slice_of for each in offers(find_site("example"))} == {None}

@@ -121,6 +121,14 @@ def test_an_unknown_gpu_is_marked_and_the_check_says_so(tmp_path: Path) -> None:
     assert main(["site", "check", str(path)]) == 2
 
 
+def test_a_draft_reads_whatever_its_title_is(tmp_path: Path) -> None:
+    nodes = read_nodes((SINFO / "slurm-22.05.txt").read_text()).nodes
+    partitions = read_partitions("PartitionName=gpu MaxTime=1-0\nPartitionName=interactive MaxTime=1-0\n")
+    title, path = 'Zentrum "für" \U0001f600\x7f $(x)\n[[gpus]]', tmp_path / "site.toml"
+    path.write_text(draft("new", title, nodes, partitions), encoding="utf-8")
+    assert read_site(path).title == title
+
+
 def test_without_slurm_new_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,13 +41,31 @@ def test_fewer_bits_come_before_more_gpus_and_before_scarce_ones() -> None:
 
 
 def test_a_free_gpu_goes_before_one_that_is_not() -> None:
-    busy = replace(A40, free=0, free_on_one_node=0)
-    idle = replace(A100, free=9, free_on_one_node=3)
+    busy = replace(A40, free_by_node=(0,))
+    idle = replace(A100, free_by_node=(3, 3, 3))
     found = planned("llama-3.1-8b", busy, idle, dtypes=("bfloat16",))
     assert (found.plans[0].offer.name, found.plans[0].starts_now) == ("A100", True)
     assert "free now" in found.plans[0].why
-    two_nodes = replace(found.plans[0], nodes=Nodes(2, 8), layout=Layout(data=16))
-    assert two_nodes.starts_now is False
+
+
+@pytest.mark.parametrize(
+    ("layout", "free", "starts"),
+    [
+        # Replicas are jobs of their own, on whatever nodes.
+        (Layout(data=8), (5, 2, 1), True), (Layout(data=16), (5, 2, 1), False),
+        (Layout(data=2, tensor=4), (7, 1), False), (Layout(data=2, tensor=4), (4, 0, 5), True),
+        # One replica on several nodes takes whole ones.
+        (Layout(pipeline=2, tensor=8), (7, 7, 7), False), (Layout(pipeline=2, tensor=8), (8, 3, 8), True),
+        (Layout(data=2, pipeline=2, tensor=8), (8, 8, 8), False), (Layout(), (), False),
+    ],
+)  # fmt: skip
+def test_a_plan_starts_now_where_every_replica_has_room(
+    layout: Layout, free: tuple[int, ...], starts: bool
+) -> None:
+    plan = planned("llama-3.1-8b", A100, dtypes=("bfloat16",)).plans[0]
+    assert plan.starts_now is None
+    offer = replace(A100, free_by_node=free)
+    assert replace(plan, offer=offer, layout=layout).starts_now is starts
 
 
 def test_a_deadline_brings_more_gpus_to_the_front() -> None:
@@ -100,6 +118,15 @@ def test_what_a_gpu_cannot_compute_in(
     (refusal,) = found.refused
     assert reason in refusal.reason
     assert nearest is not None and nearest in refusal.nearest
+
+
+def test_float16_is_the_nearest_only_where_some_of_it_works() -> None:
+    half = {each.offer.name: each.nearest for each in planned("llama-3.1-8b", V100, T4).refused
+            if "no bfloat16" in each.reason}  # fmt: skip
+    assert half["V100"] == "float16, where the model keeps to its range"
+    none = planned("llama-3.1-70b", replace(T4, most_nodes=1, per_node=2), A40).refused
+    (nearest,) = (each.nearest for each in none if "no bfloat16" in each.reason)
+    assert "A40" in nearest
 
 
 def test_vllm_leaves_out_what_it_has_no_kernels_for() -> None:

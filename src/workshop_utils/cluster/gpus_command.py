@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workshop_utils.cluster.nodes import Node, Nodes, ask_nodes
+from workshop_utils.cluster.shell_words import comment
 from workshop_utils.errors import WorkshopError
 from workshop_utils.units import GB
 
@@ -78,12 +79,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 TYPE_KEYS = ("type", "total", "free", "usable", "usable_on_one_node", "features")
 NODE_KEYS = ("node", "type", "total", "free", "usable", "why")
+# More hours or GB than any job has.
+MOST = 10**6
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Raise WorkshopError for amounts that are none, and for names that are none of Slurm's."""
-    if arguments.cores < 1 or arguments.memory_gb < 0:
-        raise WorkshopError("--cores must be 1 or more, and --memory-gb 0 or more.")
+    # Written so that nan, which is a float as well, is refused.
+    if arguments.cores < 1 or not 0 <= arguments.memory_gb <= MOST:
+        raise WorkshopError(f"--cores must be 1 or more, and --memory-gb from 0 to {MOST}.")
+    if not 0 < arguments.hours <= MOST:
+        raise WorkshopError(f"--hours must be above 0, and at most {MOST}.")
     for name in ("partition", "account"):
         value = getattr(arguments, name)
         if value is not None and not re.fullmatch(r"[\w.,-]+", value):
@@ -153,7 +159,7 @@ def why_not(node: Node, gpu: str, cores: int, memory_bytes: int) -> str:
         return ""
     if not node.takes_jobs:
         state = "+".join(node.states)
-        return f"{state}: {node.reason}" if node.reason else state
+        return f"{state}: {comment(node.reason)}" if node.reason else state
     if node.cores_free // cores == usable:
         return f"{cores_words(node.cores_free)} free"
     return f"{node.memory_free_bytes / GB:.0f} GB of memory free"
@@ -177,4 +183,4 @@ def cores_words(count: int) -> str:
 def report_unread(found: Nodes) -> None:
     if found.unread:
         lines = "1 line" if len(found.unread) == 1 else f"{len(found.unread)} lines"
-        print(f"{lines} of sinfo could not be read; the first: {found.unread[0]}")
+        print(f"{lines} of sinfo could not be read; the first: {comment(found.unread[0])}")

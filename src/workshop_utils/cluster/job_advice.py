@@ -1,6 +1,6 @@
 """What to ask for next time: a sentence for each thing of which a job used far less, or more, than it had."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,8 @@ def advice(
     """Return what to change, the most pressing first; empty where the request was about right."""
     found = [*why_it_ended(usage)]
     if usage.state == "COMPLETED" or usage.elapsed_s >= SHORT_S:
-        found += [*too_much(usage, ended_well=usage.state == "COMPLETED")]
-    return [*found, *gpu_advice(gpus, site, nodes)]
+        found += [*other_than_asked(usage, ended_well=usage.state == "COMPLETED")]
+    return [*found, *gpu_advice(usage, gpus, site, nodes)]
 
 
 def why_it_ended(usage: JobUsage) -> Iterator[str]:
@@ -76,29 +76,44 @@ def why_it_ended(usage: JobUsage) -> Iterator[str]:
         yield "The node, not the job, was the cause: submit it again."
 
 
-def too_much(usage: JobUsage, *, ended_well: bool) -> Iterator[str]:
-    """Yield where less would have done."""
-    # Of the memory of a step that was ended at once, Slurm may have seen little.
-    cpu, memory = usage.cpu_share, None if usage.memory_killed else usage.memory_share
+def other_than_asked(usage: JobUsage, *, ended_well: bool) -> Iterator[str]:
+    """Yield where less would have done, or more was taken than asked for."""
+    cpu = usage.cpu_share
     if cpu is not None and cpu < LITTLE_CPU and usage.cores > usage.nodes:
-        busy = max(1, round(cpu * usage.cores * ROOM + 0.5))
+        busy = max(usage.nodes, round(cpu * usage.cores * ROOM + 0.5))
         yield (
             f"It kept {cpu * usage.cores:.1f} of {usage.cores} cores busy: {min(busy, usage.cores)} would "
             "have done, unless a short part of it needs them all."
         )
-    if memory is not None and memory < LITTLE_MEMORY and usage.most_rss_bytes and usage.memory_bytes:
-        enough = whole_gib(usage.most_rss_bytes * ROOM)
-        if enough < usage.memory_bytes / GIB:
-            yield (
-                f"It used {format_gib(usage.most_rss_bytes)} of {format_gib(usage.memory_bytes)} of CPU "
-                f"memory: --mem={enough}G would have done, and finds more nodes."
-            )
+    yield from memory_advice(usage, ended_well=ended_well)
     limit = usage.limit_s or 0
     if ended_well and limit > LONG_S and usage.elapsed_s < LITTLE_TIME * limit:
         yield (f"It took {hours(usage.elapsed_s)} of {hours(limit)}: a shorter --time often starts sooner.")
 
 
-def gpu_advice(gpus: Sequence[GpuUse], site: Site | None, nodes: Sequence[Node] | None) -> Iterator[str]:
+def memory_advice(usage: JobUsage, *, ended_well: bool) -> Iterator[str]:
+    """Yield what to ask for where CPU memory was far from it."""
+    share, used, had = usage.memory_share, usage.most_rss_bytes, usage.memory_bytes
+    # Of the memory of a step that was ended at once, Slurm may have seen little.
+    if share is None or used is None or had is None or usage.memory_killed:
+        return
+    enough = whole_gib(used * ROOM)
+    if share > 1 and ended_well:
+        # Where the centre does not hold jobs to it; elsewhere such a job is ended.
+        yield (
+            f"It used {format_gib(used)} of CPU memory and had asked for {format_gib(had)}: ask for "
+            f"--mem={enough}G, or it takes what is another job's."
+        )
+    if 0 < share < LITTLE_MEMORY and enough < had / GIB:
+        yield (
+            f"It used {format_gib(used)} of {format_gib(had)} of CPU memory: --mem={enough}G would have "
+            "done, and finds more nodes."
+        )
+
+
+def gpu_advice(
+    usage: JobUsage, gpus: Sequence[GpuUse], site: Site | None, nodes: Sequence[Node] | None
+) -> Iterator[str]:
     """Yield what the trace of the job's GPUs tells."""
     idle = [each for each in gpus if each.busy_percent is not None and each.busy_percent < LITTLE_GPU]
     if idle:
@@ -111,7 +126,12 @@ def gpu_advice(gpus: Sequence[GpuUse], site: Site | None, nodes: Sequence[Node] 
     if not peaks or not totals or site is None:
         return
     peak, total = max(peaks), min(totals)
-    smaller = smaller_offer(site, peak, total, nodes)
+    having = (
+        offer
+        for offer in offers(site, nodes)
+        if len(gpus) <= offer.most_gpus and usage.elapsed_s <= offer.most_hours * 3600
+    )
+    smaller = smaller_offer(having, peak, total)
     if smaller:
         yield (
             f"Its GPUs held {format_gib(peak)} of {format_gib(total)}: {smaller.name}, with "
@@ -119,12 +139,15 @@ def gpu_advice(gpus: Sequence[GpuUse], site: Site | None, nodes: Sequence[Node] 
         )
 
 
-def smaller_offer(site: Site, peak: int, total: int, nodes: Sequence[Node] | None) -> Offer | None:
-    """Return the smallest type of the site that holds the peak with a little room, if smaller than it was."""
+def smaller_offer(having: Iterable[Offer], peak: int, total: int) -> Offer | None:
+    """Return the smallest type that holds the peak with a little room, if smaller than it was.
+
+    A trace does not tell the precision, which mostly is bfloat16: types without it are left out.
+    """
     enough = [
         offer
-        for offer in offers(site, nodes)
-        if peak * 1.05 <= offer.gpu.usable_bytes < 0.9 * total and not offer.scarce
+        for offer in having
+        if peak * 1.05 <= offer.gpu.usable_bytes < 0.9 * total and not offer.scarce and offer.gpu.native_bf16
     ]
     return min(enough, key=lambda offer: offer.gpu.usable_bytes, default=None)
 

@@ -38,9 +38,9 @@ def offer_of(site: Site, group: GpuNodes, nodes: Sequence[Node] | None = None) -
         network_gb_per_s=group.network_gb_per_s,
         whole_nodes=group.whole_nodes,
         scarce=group.scarce,
-        free=None if usable is None else sum(usable),
-        free_on_one_node=None if usable is None else max(usable, default=0),
+        free_by_node=None if usable is None else tuple(usable),
         absent=usable == [],
+        slice_of=group.slice_of,
     )
 
 

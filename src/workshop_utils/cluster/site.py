@@ -39,7 +39,8 @@ class GpuNodes:
     """The nodes that have one type of GPU. ``cores`` and ``memory_bytes`` are a node's, None where unknown.
 
     ``type`` and ``constraint`` are how Slurm tells them from others; ``fast_constraint`` replaces the latter
-    where several GPUs talk. ``network_gb_per_s`` is between nodes, for each GPU and direction.
+    where several GPUs talk. ``network_gb_per_s`` is between nodes, for each GPU and direction. ``slice_of``:
+    the catalogue's type that a MIG instance is a part of, None for a whole GPU.
     """
 
     name: str
@@ -57,7 +58,7 @@ class GpuNodes:
     whole_nodes: bool = False
     open_ondemand: str | None = None
     scarce: bool = False
-    slice: bool = False
+    slice_of: str | None = None
     note: str | None = None
 
 
@@ -140,9 +141,12 @@ def read_site(path: Path) -> Site:
     if path.stat().st_size > MOST_BYTES:
         raise WorkshopError(f"{path.name} has {path.stat().st_size:,} bytes: no site file is that long.")
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Windows' editors put a mark of the encoding first, which is no TOML.
+        fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WorkshopError(f"{path.name} is no TOML: {error}.") from None
+    except RecursionError:
+        raise WorkshopError(f"{path.name} is nested far deeper than any site file.") from None
     check_schema(fields, path.name)
     return build_site(fields, path)
 
@@ -153,10 +157,6 @@ def build_site(fields: Mapping[str, Any], path: Path) -> Site:
     partitions = tuple(Partition(**each) for each in fields["partitions"])
     by_name = {each.name: each for each in partitions}
     gpus = tuple(read_nodes(each, by_name, path.name) for each in fields["gpus"])
-    names = [each.name for each in gpus]
-    for name in names:
-        if names.count(name) > 1:
-            raise WorkshopError(f"{path.name}: two GPUs are called {name}; a plan needs to tell them apart.")
     return Site(
         name=fields["name"],
         title=fields["title"],
@@ -190,7 +190,7 @@ def read_nodes(entry: Mapping[str, Any], partitions: Mapping[str, Partition], wh
             f"has {choices}."
         )
     try:
-        gpu = find_gpu(fields["gpu"])
+        gpu = whole = find_gpu(fields["gpu"])
     except WorkshopError as error:
         raise WorkshopError(f"{where}: GPU {fields['name']}: {error}") from None
     usable = fields.pop("usable_gib", None)
@@ -202,7 +202,7 @@ def read_nodes(entry: Mapping[str, Any], partitions: Mapping[str, Partition], wh
         gpu = replace(gpu, usable_gib=usable, usable_source=source, usable_certainty="assumed")
     memory = fields.pop("memory_gb", None)
     return GpuNodes(
-        **{**fields, "gpu": gpu, "partition": partitions[name], "slice": bool(part)},
+        **{**fields, "gpu": gpu, "partition": partitions[name], "slice_of": whole.name if part else None},
         memory_bytes=None if memory is None else round(memory * GB),
     )
 

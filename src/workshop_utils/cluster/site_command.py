@@ -12,6 +12,7 @@ from workshop_utils.cluster.new_file import write_new
 from workshop_utils.cluster.nodes import ask_nodes
 from workshop_utils.cluster.ood_app import write_app
 from workshop_utils.cluster.partitions import ask_partitions
+from workshop_utils.cluster.shell_words import comment
 from workshop_utils.cluster.site import Site, find_site, site_names
 from workshop_utils.cluster.site_compare import compare, marks
 from workshop_utils.cluster.site_draft import draft
@@ -126,7 +127,10 @@ def write_draft(name: str, title: str, out: str | None) -> None:
         raise WorkshopError("no node of this cluster has a GPU that Slurm knows; there is nothing to draft.")
     text = draft(name, title, found.nodes, ask_partitions(), out)
     if found.unread:
-        print(f"{len(found.unread)} lines of sinfo could not be read: {found.unread[0]}", file=sys.stderr)
+        print(
+            f"{len(found.unread)} lines of sinfo could not be read: {comment(found.unread[0])}",
+            file=sys.stderr,
+        )
     if out is None:
         print(text, end="")
         return

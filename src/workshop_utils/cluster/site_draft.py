@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workshop_utils.cluster.nodes import Node
 from workshop_utils.cluster.partitions import PartitionLimits
+from workshop_utils.cluster.shell_words import comment
 from workshop_utils.hardware.catalogue import Gpu, load_gpus, plain
 from workshop_utils.units import GB
 
@@ -71,7 +72,8 @@ def draft(
     fewest = min((group.cores // group.per_node for group in groups), default=4)
     parts = [
         HEADER.format(
-            title=title, file=file or f"{name}.toml", name=json.dumps(name), title_text=json.dumps(title),
+            title=comment(title), file=comment(file or f"{name}.toml"), name=toml_text(name),
+            title_text=toml_text(title),
             default=str(any(each.default for each in partitions)).lower(), cores_per_gpu=max(1, fewest),
         )
     ]  # fmt: skip
@@ -80,6 +82,11 @@ def draft(
     for group, count in groups.items():
         parts.append(group_text(group, count, names))
     return "".join(parts) + FOOTER
+
+
+def toml_text(text: str) -> str:
+    """Return text for TOML: as in JSON, but for characters that JSON writes as two halves, and for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def grouped(nodes: Sequence[Node]) -> Counter[Group]:
@@ -98,7 +105,7 @@ def grouped(nodes: Sequence[Node]) -> Counter[Group]:
 
 def partition_text(partition: PartitionLimits) -> str:
     """Return a partition's table."""
-    lines = ["", "[[partitions]]", f"name = {json.dumps(partition.name)}"]
+    lines = ["", "[[partitions]]", f"name = {toml_text(partition.name)}"]
     lines.append(f"most_hours = {partition.most_hours:g}")
     if partition.most_nodes:
         lines.append(f"most_nodes = {partition.most_nodes}")
@@ -111,22 +118,22 @@ def group_text(group: Group, count: int, names: Counter[str]) -> str:
     base = gpu.name if gpu else group.type
     names[base] += 1
     name = base if names[base] == 1 else f"{base} {names[base]}"
-    lines = ["", "[[gpus]]", f"name = {json.dumps(name)}"]
+    lines = ["", "[[gpus]]", f"name = {toml_text(name)}"]
     if gpu is None:
         choices = ", ".join(each.name for each in load_gpus())
         lines.append(f"# CHECK: Slurm calls it {group.type}; which of these is it? {choices}")
-    lines.append(f"gpu = {json.dumps(gpu.name if gpu else CHOOSE)}")
-    lines.append(f"type = {json.dumps(group.type)}")
+    lines.append(f"gpu = {toml_text(gpu.name if gpu else CHOOSE)}")
+    lines.append(f"type = {toml_text(group.type)}")
     if group.feature:
-        lines.append(f"constraint = {json.dumps(group.feature)}")
+        lines.append(f"constraint = {toml_text(group.feature)}")
     lines += [
-        f"partition = {json.dumps(group.partition)}",
+        f"partition = {toml_text(group.partition)}",
         f"nodes = {count}",
         f"per_node = {group.per_node}",
         f"cores = {group.cores}",
         f"memory_gb = {group.memory_bytes / GB:.0f}",
         "# CHECK: nvlink or pcie between the GPUs of a node (`nvidia-smi topo -m` shows it).",
-        f"link = {json.dumps(link_of(gpu))}",
+        f"link = {toml_text(link_of(gpu))}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,11 +1,12 @@
 """Whether the fields of a site file are as the schema wants them, and what is wrong in a reader's words."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workshop_utils.cluster.shell_words import slurm_word
 from workshop_utils.errors import WorkshopError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).with_name("sites")
 # Entries of these lists are called by their own names.
 NAMED = {"gpus": "GPU", "partitions": "partition"}
+# No centre has so many of anything, nor a node so many GPUs or slices of them.
+MOST, MOST_PER_NODE = 10**6, 1000
 
 
 def check_schema(fields: Mapping[str, Any], where: str) -> None:
@@ -28,6 +31,39 @@ def check_schema(fields: Mapping[str, Any], where: str) -> None:
         raise WorkshopError(
             f"{where}: {place}{fault(error)} (`workshop site fields` explains every field)."
         ) from None
+    for path, number in numbers(fields):
+        most = MOST_PER_NODE if path[-1] == "per_node" else MOST
+        # Written so that nan, which TOML has beside inf, is refused as well.
+        if not number <= most:
+            raise WorkshopError(f"{where}: {place_of(path, fields)}must be at most {most:,}, not {number}.")
+    check_names(fields, where)
+
+
+def check_names(fields: Mapping[str, Any], where: str) -> None:
+    """Raise WorkshopError for two of one name, and for a partition that Slurm could not call so."""
+    for entries, kind in NAMED.items():
+        # Readers write a40 for A40, but Slurm tells its own names apart.
+        fold = str.casefold if entries == "gpus" else str
+        names = [fold(each["name"]) for each in fields[entries]]
+        for each in fields[entries]:
+            if names.count(fold(each["name"])) > 1:
+                raise WorkshopError(
+                    f"{where}: two {kind}s are called {each['name']}; give each its own name."
+                )
+    for each in fields["partitions"]:
+        try:
+            slurm_word(each["name"])
+        except WorkshopError as error:
+            raise WorkshopError(f"{where}: partition {error}") from None
+
+
+def numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """Yield the numbers in ``value``, each with the steps that lead to it."""
+    if isinstance(value, int | float):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(inner, (*path, step))
 
 
 def place_of(path: Sequence[str | int], fields: Mapping[str, Any]) -> str:

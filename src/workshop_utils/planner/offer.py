@@ -14,8 +14,9 @@ class Offer:
 
     ``per_node`` GPUs stand in each of ``nodes`` nodes; one job may have ``most_gpus`` on ``most_nodes`` for
     ``most_hours``. ``network_gb_per_s`` is between nodes for each GPU and direction, None where unknown.
-    ``free`` are the usable GPUs now, ``free_on_one_node`` the most on one; None where nobody asked Slurm.
-    ``absent``: Slurm was asked and has no such GPU at all.
+    ``free_by_node`` are the usable GPUs now of each node that has any; None where nobody asked Slurm.
+    ``absent``: Slurm was asked and has no such GPU at all. ``slice_of``: the type that a MIG instance is a
+    part of, None for a whole GPU.
     """
 
     name: str
@@ -29,9 +30,14 @@ class Offer:
     network_gb_per_s: float | None = None
     whole_nodes: bool = False
     scarce: bool = False
-    free_on_one_node: int | None = None
-    free: int | None = None
+    free_by_node: tuple[int, ...] | None = None
     absent: bool = False
+    slice_of: str | None = None
+
+    @property
+    def free(self) -> int | None:
+        """Usable GPUs now, on whatever nodes; None where nobody asked Slurm."""
+        return None if self.free_by_node is None else sum(self.free_by_node)
 
     @property
     def gb_per_s(self) -> float:

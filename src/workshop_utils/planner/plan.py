@@ -55,12 +55,18 @@ class Plan:
 
     @property
     def starts_now(self) -> bool | None:
-        """Whether so many GPUs are free where they are needed; None where Slurm was not asked."""
-        if self.offer.free is None or self.offer.free_on_one_node is None:
+        """Whether there is room for every replica; None where Slurm was not asked.
+
+        A replica needs its GPUs on one node, or whole nodes. Several are jobs of their own, on any nodes.
+        """
+        by_node, replica = self.offer.free_by_node, self.layout.replica_gpus
+        if by_node is None:
             return None
-        if self.nodes.nodes == 1:
-            return self.gpus <= self.offer.free_on_one_node
-        return self.gpus <= self.offer.free
+        if replica > self.offer.per_node:
+            room = sum(free >= self.offer.per_node for free in by_node) * self.offer.per_node // replica
+        else:
+            room = sum(free // replica for free in by_node)
+        return room >= self.layout.copies
 
     @property
     def communication(self) -> str:
@@ -77,12 +83,12 @@ class Plan:
         return "; ".join(parts) or "nothing"
 
     def estimate_command(self) -> str:
-        """Return the command that shows this plan's memory term by term."""
+        """Return the command that shows this plan's memory term by term, of a slice on the whole GPU."""
         workload = self.estimate.workload
         words = [
             "workshop estimate", self.estimate.model, f"--tokens {workload.tokens}",
             f"--new-tokens {workload.new_tokens}", f"--batch {workload.batch}", f"--dtype {workload.dtype}",
-            f"--gpu {shlex.quote(self.offer.gpu.name)}",
+            f"--gpu {shlex.quote(self.offer.slice_of or self.offer.gpu.name)}",
         ]  # fmt: skip
         if workload.engine != "transformers":
             words.append(f"--engine {workload.engine}")

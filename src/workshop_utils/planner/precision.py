@@ -12,6 +12,8 @@ TRANSFORMERS_DTYPES = ("bfloat16", "float16", "float32", "int8", "nf4")
 # Where its kernels for fewer bits begin: https://docs.vllm.ai/en/v0.14.0/features/quantization/. Weights in
 # fp8 run on Ampere through Marlin, which unpacks them; from 8.9 on the GPU multiplies in fp8 itself.
 VLLM_LEAST_BITS = {"fp8": (8, 0), "awq": (7, 5)}
+# What a GPU has instead of a precision that it lacks.
+HALF, HALF_IN_RANGE = "float16", "float16, where the model keeps to its range"
 
 
 def capability(gpu: Gpu) -> tuple[int, int]:
@@ -38,7 +40,7 @@ def obstacle(gpu: Gpu, dtype: str, engine: str) -> tuple[str, str] | None:
     if dtype == "bfloat16" and not gpu.native_bf16:
         return (
             f"{name} (compute capability {gpu.compute_capability}) has no bfloat16; it comes with 8.0",
-            "float16, where the model keeps to its range",
+            HALF_IN_RANGE,
         )
     if engine != "vllm":
         if dtype in TRANSFORMERS_DTYPES:
@@ -55,7 +57,7 @@ def obstacle(gpu: Gpu, dtype: str, engine: str) -> tuple[str, str] | None:
         )
     for family, least in VLLM_LEAST_BITS.items():
         if dtype.startswith(family) and capability(gpu) < least:
-            return (f"vLLM's {family} kernels start at compute capability {dotted(least)}", "float16")
+            return (f"vLLM's {family} kernels start at compute capability {dotted(least)}", HALF)
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from workshop_utils.planner.plan import Plan, Refusal
+from workshop_utils.planner.precision import HALF, HALF_IN_RANGE
 from workshop_utils.planner.work import caches_latents
 from workshop_utils.units import format_gib
 
@@ -19,8 +20,13 @@ def explained(plans: Sequence[Plan], refused: list[Refusal]) -> Iterator[Plan]:
     for plan in plans:
         yield replace(plan, why=why(plan, smallest))
     best = plans[0] if plans else None
+    # Offers on which float16 was tried and no layout of it works.
+    without = {each.offer.name for each in refused if each.dtype == HALF} - {
+        plan.offer.name for plan in plans if plan.dtype == HALF
+    }
     for number, refusal in enumerate(refused):
-        if not refusal.nearest:
+        half = refusal.nearest in (HALF, HALF_IN_RANGE)
+        if not refusal.nearest or (half and refusal.offer.name in without):
             refused[number] = replace(refusal, nearest=elsewhere(refusal, plans, best))
 
 
