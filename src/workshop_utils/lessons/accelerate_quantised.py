@@ -35,6 +35,7 @@ def quantised_table() -> Table:
             rows.append((words, size_words(expected), NOT_HERE, "", ""))
             continue
         model = load_in(dtype)
+        decode(model, ids)  # what is new to the process takes many times as long, on GPUs most of all
         run = decode(model, ids)
         plain = plain or run
         rows.append((words, size_words(expected), size_words(held_bytes(model)), *speed(run, plain)))

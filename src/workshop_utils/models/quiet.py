@@ -1,6 +1,7 @@
 """What libraries tell their own developers, kept out of a reader's notebook."""
 
 import logging
+import warnings
 
 
 def quiet_torchao() -> None:
@@ -10,3 +11,6 @@ def quiet_torchao() -> None:
     """
     for name in ("torchao", "torch.utils._pytree"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Said of its source where Python compiles it at the first import, as in an installation that nobody may
+    # write to.
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*torchao")

@@ -19,9 +19,9 @@ def compare_with_plain(
     In 16 bits also how far both are from plain transformers in float32, where that fits beside: rounding
     moves both, and nearer to one another than to the truth they need not be.
 
-    Transformers runs prompts and answers in one pass on one device, that of the last stage's first rank. If
-    its likeliest token is ours at every place, its greedy answer is ours: the first token would be the same,
-    hence the second, and so on.
+    Transformers runs on one device, that of the last stage's first rank, and as ``generate()`` does: the
+    prompts, then one token after another with a cache. If its likeliest token is ours at every place, its
+    greedy answer is ours: the first token would be the same, hence the second, and so on.
     """
     import torch
 
@@ -33,7 +33,7 @@ def compare_with_plain(
         )
         ids = torch.tensor([[*prompt, *tokens] for prompt, tokens in zip(prompts, made.tokens, strict=True)])
         ids, new = ids.to(world.device), slice(len(prompts[0]) - 1, -1)
-        theirs = model(ids).logits[:, new].float().cpu()
+        theirs = decoded_logits(model, ids, len(prompts[0]))
         exact = None
         if case.dtype != "float32" and fits_in_float32(model, world.device):
             exact = model.float()(ids).logits[:, new].cpu()
@@ -47,6 +47,18 @@ def compare_with_plain(
         "greedy_tokens_equal": bool(same.all()),
         "equal_tokens_share": float(same.float().mean()),
     }
+
+
+def decoded_logits(model: Any, ids: Any, prompt: int) -> Any:
+    """Return the logits (batch, new tokens, vocabulary) of each place that makes a new token, on the host."""
+    import torch
+
+    step = model(ids[:, :prompt], use_cache=True, logits_to_keep=1)
+    logits = [step.logits[:, -1].float().cpu()]
+    for place in range(prompt, ids.shape[1] - 1):
+        step = model(ids[:, place : place + 1], past_key_values=step.past_key_values, use_cache=True)
+        logits.append(step.logits[:, -1].float().cpu())
+    return torch.stack(logits, dim=1)
 
 
 def relative(found: Any, expected: Any) -> float:
