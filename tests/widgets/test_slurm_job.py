@@ -82,6 +82,10 @@ def test_a_site_says_no_before_slurm_does(here: Path) -> None:
     with_site, without = SlurmJob(script, find_site("uva")), SlurmJob(script)
     with_site.ask.click()
     assert "The site's rules say no" in with_site.said.value
+    with_site.no.click()
+    with_site.submit.click()  # what the site refuses is not even asked for
+    assert "The site's rules say no" in with_site.said.value
+    assert with_site.buttons.children == (with_site.ask, with_site.submit)
     without.ask.click()
     assert "Requested node configuration is not available" in without.said.value
 

@@ -49,18 +49,24 @@ class SlurmJob:
 
     def check(self) -> None:
         """Show what the site file, and then Slurm, say of the script; submits nothing."""
-        problems = check_script(self.script.value, self._site) if self._site else []
-        if problems:
-            items = "".join(f"<li>{escape(problem.sentence)}</li>" for problem in problems)
-            self._say(f"The site's rules say no:<ul>{items}</ul>", html=True)
-            return
-        self._say(str(submit.test_only(self.script.value, self._site)))
+        if not self._refused():
+            self._say(str(submit.test_only(self.script.value, self._site)))
 
     def close(self) -> None:
         """Watch no longer; the job goes on."""
         self._closed.set()
 
+    def _refused(self) -> bool:
+        """Show what the site's rules have against the script, and whether there is anything."""
+        problems = check_script(self.script.value, self._site) if self._site else []
+        if problems:
+            items = "".join(f"<li>{escape(problem.sentence)}</li>" for problem in problems)
+            self._say(f"The site's rules say no:<ul>{items}</ul>", html=True)
+        return bool(problems)
+
     def _question(self) -> None:
+        if self._refused():
+            return
         lines = len(self.script.value.splitlines())
         self._say(f"Submit the {lines} lines above as they stand, to be counted on your account?")
         self._show(self.yes, self.no)
