@@ -232,3 +232,27 @@ def test_a_text_only_gemma_3_has_no_tower(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(text), encoding="utf-8")
     whole = count_parameters(find_architecture("gemma-3-4b"))
     assert count_parameters(find_architecture("config.json")).total == whole.total - whole.by_part["vision"]
+
+
+@pytest.mark.parametrize(
+    ("quantization", "stored"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "awq-int4-g128"),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "gptq-int8-g128"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        (
+            {"quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True},
+            "nf4-dq",
+        ),
+        ({"quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4"}, "nf4"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "a new one"}, "a new one"),
+        ({}, None),
+    ],
+)
+def test_how_the_published_weights_are_stored(
+    tmp_path: Path, quantization: dict[str, object], stored: str | None
+) -> None:
+    write_config(tmp_path, quantization_config=quantization)
+    assert find_architecture("config.json").stored_as == stored

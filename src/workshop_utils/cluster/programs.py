@@ -137,6 +137,8 @@ def vllm_program(plan: Plan, model: str) -> Program:
     precision = ["--dtype", plan.dtype]
     if plan.dtype == "fp8":
         precision = ["--quantization", "fp8"]
+    elif plan.dtype == wanted.architecture.stored_as:
+        precision = []  # as its own config.json says
     elif plan.dtype not in PLAIN:
         # vLLM reads from a checkpoint's own config.json that it is stored so, and in what it computes.
         precision, published = [], model

@@ -33,7 +33,6 @@ def read_built(model: Any, config: Config) -> Architecture:
             parts.outside["other", False] += sum(layer.values())
     embedding = model.get_input_embeddings()
     head = model.get_output_embeddings()
-    quantization = config.section("quantization_config") if config.fields.get("quantization_config") else None
     return Architecture(
         name=config.name,
         model_type=settings.model_type,
@@ -43,7 +42,7 @@ def read_built(model: Any, config: Config) -> Architecture:
         tied_embeddings=head is not None and head.weight is embedding.weight,
         max_positions=first_number(text, "max_position_embeddings") or None,
         dtype=config.dtype(),
-        stored_as=quantization.text("quant_method") if quantization else None,
+        stored_as=config.stored_as(),
         vision=vision_tower(parts, settings),
         encoder=tuple(
             Layer(mixers[0], counted=pieces(counts))

@@ -94,6 +94,25 @@ class Config:
         """Return the precision of the published weights; older configs call it torch_dtype."""
         return self.text("dtype") or self.text("torch_dtype")
 
+    def stored_as(self) -> str | None:
+        """Return the precision that ``quantization_config`` names, as the memory engine calls it; else None.
+
+        A method that the engine does not know keeps transformers' name for it.
+        """
+        if not self.fields.get("quantization_config"):
+            return None
+        found = self.section("quantization_config")
+        method = found.text("quant_method")
+        if method in ("awq", "gptq"):
+            bits, group = found.integer("bits", 4), found.integer("group_size", 128, minimum=-1)
+            return f"{method}-int{bits}-g{group}" if group > 0 else method
+        if method == "bitsandbytes":
+            if found.flag("load_in_8bit", False):
+                return "int8"
+            four = found.text("bnb_4bit_quant_type") or "fp4"
+            return four + "-dq" * (four == "nf4" and found.flag("bnb_4bit_use_double_quant", False))
+        return method
+
     def words(self, name: str) -> tuple[str, ...] | None:
         value = self.fields.get(name)
         if value is None:

@@ -89,7 +89,6 @@ def frame(
     positions: int | None = None,
 ) -> Architecture:
     """Return the text model around ``layers``; the keyword arguments are the config class's defaults."""
-    quantization = config.section("quantization_config") if config.fields.get("quantization_config") else None
     return Architecture(
         name=config.name,
         model_type=config.text("model_type") or "",
@@ -99,5 +98,5 @@ def frame(
         tied_embeddings=config.flag("tie_word_embeddings", tied),
         max_positions=config.nullable_integer("max_position_embeddings", positions),
         dtype=config.dtype(),
-        stored_as=quantization.text("quant_method") if quantization else None,
+        stored_as=config.stored_as(),
     )
