@@ -1,6 +1,7 @@
 """Notebook 07: maps in words, what is fetched for a token, recorded maps, and what commands start."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from workshop_utils.lessons.accelerate_offload import (
     plan_table,
 )
 from workshop_utils.lessons.accelerate_quantised import quantised_table
+from workshop_utils.lessons.accelerate_quiet import quiet_accelerate
 from workshop_utils.lessons.accelerate_recorded import (
     ACCELERATE,
     key_of,
@@ -209,6 +211,34 @@ def test_every_tier_gets_limits_below_the_model(monkeypatch: pytest.MonkeyPatch)
         sizes = [int(size.removesuffix("MB")) for size in limits.values()]
         assert sum(sizes) < 538, name
         assert all(isinstance(key, int) or key == "cpu" for key in limits)
+
+
+def test_neither_bars_of_shards_nor_remarks_of_the_profiler_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from accelerate.utils import modeling
+    from safetensors.torch import save_file
+    from torch.profiler import profiler
+
+    file = str(tmp_path / "shard.safetensors")
+    save_file({"a.weight": torch.ones(1), "b.weight": torch.ones(1)}, file, metadata={"format": "pt"})
+    monkeypatch.setattr(modeling, "is_tqdm_available", lambda: True)
+    monkeypatch.setattr(profiler, "_WARNINGS_SHOWN", set())
+    places = {"a": "cpu", "b": "disk"}
+    modeling.load_state_dict(file, device_map=places)
+    assert "w/s" in capsys.readouterr().err
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quiet_accelerate()
+        modeling.load_state_dict(file, device_map=places)
+        profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+        for _ in range(2):  # torch 2.13 remarks on the second run, 2.11 on the first
+            profile.start()
+            profile.stop()
+    assert "w/s" not in capsys.readouterr().err
+    assert any("acc_events" in text for text in profiler._WARNINGS_SHOWN)
+    assert [str(one.message) for one in seen if "acc_events" in str(one.message)] == []
 
 
 def test_recorded_maps_stand_predicted_beside_measured() -> None:

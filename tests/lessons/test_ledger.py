@@ -36,6 +36,16 @@ def test_a_prediction_may_be_changed_until_the_answer_is_known(file: Path) -> No
     assert ledger.entries()["q"].predicted == 12.0
 
 
+def test_what_was_only_computed_is_never_called_measured(file: Path) -> None:
+    ledger = Ledger(file)
+    assert ledger.measure("q", 20.0, "GB", computed=True).startswith("Computed, not measured: 20 GB.")
+    ledger.predict(*QUESTION)
+    assert "10 GB; computed, not measured: 20 GB (-50 %)" in ledger.measure("q", 20.0, "GB", computed=True)
+    assert ledger.table().rows[0][2] == "20 GB (computed)"
+    ledger.measure("q", 20.0, "GB")
+    assert ledger.table().rows[0][2] == "20 GB"
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

@@ -66,6 +66,8 @@ def test_tables_say_what_was_measured_where() -> None:
     assert "measured here" in table.caption
     row = roofline_table([Pass("one", 2e9, 1e9, 0.1)], MACHINE).rows[0]
     assert row == ("one", "2.00", "1.00", "2.0", "20.0", "50%")
+    small = roofline_table([Pass("one", 2e9, 1e9, 20.0)], MACHINE).rows[0]
+    assert small[-1] == "0.2%"  # a large GPU and a small model: not 0
 
 
 def test_a_step_reads_all_but_an_embedding_of_its_own() -> None:

@@ -22,7 +22,7 @@ from workshop_utils.lessons.exercises_tensor import (
     SHARE_TOKENS,
 )
 from workshop_utils.lessons.one_gpu import decode_limit, step_bytes
-from workshop_utils.lessons.strategies_table import EAGER, OURS, SHORT, SMALL, gain
+from workshop_utils.lessons.strategies_table import EAGER, LARGE, LONG, OURS, SHORT, SMALL, gain
 from workshop_utils.lessons.tricks import load_tricks, tricks_figure
 from workshop_utils.lessons.two_h100 import H200_FILES, load_runs, one
 from workshop_utils.measure.measurement import load_measurements
@@ -91,6 +91,27 @@ def test_06_quotes_the_recordings_and_what_is_sent() -> None:
     assert f"the other {2 * len(LLAMA.layers)} times a token" in TENSOR
     smol = find_architecture("smollm2-135m")
     assert f"{2 * len(smol.layers) + 1} all-reduces a token" in TENSOR  # and one for the embedding
+
+
+def test_06_says_that_tp_2_delays_the_first_token_of_a_short_prompt() -> None:
+    ours = load_runs(FOLDER / "recorded", H200_FILES)
+    alone, both = (
+        one(ours, "ttft_ms", model=SMALL, engine=OURS, strategy=strategy, **SHORT)
+        for strategy in ("none", "tensor")
+    )
+    assert f"{alone:.1f} → {both:.0f} ms" in TENSOR
+    long = gain(ours, "tensor", "ttft_ms", model=LARGE, engine=OURS, **LONG)
+    assert f"(24B: {long:.2f} ×)" in TENSOR
+
+
+def test_03_says_how_the_two_eager_runs_differ() -> None:
+    ours = next(run for run in RUNS if run.settings["engine"] == f"{EAGER}, same loop")
+    assert ours.date is not None
+    assert f"({ours.settings['new_tokens']} tokens out)" in ONE_GPU
+    theirs = next(
+        run for run in RUNS if {"model": SMALL, "engine": EAGER, **SHORT}.items() <= run.settings.items()
+    )
+    assert (theirs.date, theirs.settings["new_tokens"]) == (None, None)  # "not noted"
 
 
 def test_03_quotes_the_tricks_as_they_were_measured() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from workshop_utils.lessons.accelerate_maps import bytes_by_device, device_words, parts_by_device, size_words
+from workshop_utils.lessons.accelerate_quiet import quiet_accelerate
 from workshop_utils.lessons.accelerate_speeds import Speeds
 from workshop_utils.lessons.replicas import chat_prompts
 from workshop_utils.lessons.table import Table
@@ -62,6 +63,7 @@ def lesson_folder() -> Path:
 def load_whole() -> Any:
     """Return the small model in float32 on this machine's fastest device, all of its weights in place."""
     quiet_torchao()
+    quiet_accelerate()
     import torch
     from transformers import AutoModelForCausalLM
 

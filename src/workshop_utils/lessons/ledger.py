@@ -18,12 +18,16 @@ SET_ASIDE = ".unreadable"
 
 @dataclass(frozen=True)
 class Entry:
-    """One question, the reader's prediction, and the measurement once there is one, in the same unit."""
+    """One question, the reader's prediction, and the measurement once there is one, in the same unit.
+
+    ``computed``: nothing here could measure it, ``measured`` is what a formula gives.
+    """
 
     question: str
     unit: str
     predicted: float
     measured: float | None = None
+    computed: bool = False
 
     @property
     def error_percent(self) -> float | None:
@@ -62,15 +66,19 @@ class Ledger:
         self._keep(key, Entry(question, unit, number))
         return f"Noted: {number:g} {unit}. We come back to it."
 
-    def measure(self, key: str, value: float, unit: str) -> str:
-        """Put the measurement beside the prediction, if there is one. Returns a reply."""
+    def measure(self, key: str, value: float, unit: str, *, computed: bool = False) -> str:
+        """Put the measurement beside the prediction, if there is one. Returns a reply.
+
+        ``computed``: the value is no measurement, and is never called one.
+        """
         kept = self.entries().get(key)
+        word = "computed, not measured" if computed else "measured"
         if kept is None:
-            return f"Measured: {value:.3g} {unit}. (No prediction was made.)"
-        entry = replace(kept, measured=value)
+            return f"{word.capitalize()}: {value:.3g} {unit}. (No prediction was made.)"
+        entry = replace(kept, measured=value, computed=computed)
         self._keep(key, entry)
         return (
-            f"You predicted {entry.predicted:g} {entry.unit}; measured: {value:.3g} {entry.unit} "
+            f"You predicted {entry.predicted:g} {entry.unit}; {word}: {value:.3g} {entry.unit} "
             f"({entry.error_percent:+.0f} %)."
         )
 
@@ -80,7 +88,7 @@ class Ledger:
             (
                 entry.question,
                 f"{entry.predicted:g} {entry.unit}",
-                "not yet" if entry.measured is None else f"{entry.measured:.3g} {entry.unit}",
+                _measured_words(entry),
                 "" if entry.error_percent is None else f"{entry.error_percent:+.0f} %",
             )
             for entry in self.entries().values()
@@ -105,6 +113,12 @@ class Ledger:
             beside.replace(self._file)
         except OSError as error:
             print(f"The prediction could not be kept in {self._file.absolute().parent} ({error.strerror}).")
+
+
+def _measured_words(entry: Entry) -> str:
+    if entry.measured is None:
+        return "not yet"
+    return f"{entry.measured:.3g} {entry.unit}{' (computed)' if entry.computed else ''}"
 
 
 def as_number(value: object) -> float | None:

@@ -189,12 +189,17 @@ def roofline_table(passes: Sequence[Pass], machine: Machine) -> Table:
             f"{one.bytes / 1e9:.2f}",
             f"{one.intensity:,.1f}",
             f"{one.flops_per_second / 1e9:,.1f}",
-            f"{one.flops_per_second / one.limit(machine):.0%}",
+            _share_words(one.flops_per_second / one.limit(machine)),
         )
         for one in passes
     ]
     headers = ("pass", "GFLOP", "GB read", "FLOP per byte", "GFLOP/s", "of its limit")
     return Table(headers, rows, f"FLOP and bytes computed from the model's shape. {machine}.")
+
+
+def _share_words(share: float) -> str:
+    """Return a share in percent, a small one with a decimal: on a large GPU it is not 0."""
+    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
 
 
 def step_bytes(shape: Architecture, dtype: str = "bfloat16") -> int:
