@@ -23,6 +23,7 @@ from workshop_utils.parallel.big_model.bench_accelerate_case import (
 from workshop_utils.parallel.big_model.bench_accelerate_result import AccelerateFigures, predict
 from workshop_utils.parallel.big_model.bench_accelerate_text import comparison_text
 from workshop_utils.parallel.big_model.devices import DISK, HOST, imagined_devices
+from workshop_utils.parallel.big_model.own_strategies import own_cases
 
 SMALL = ["--model", "smollm2-135m", "--tokens", "16", "--new", "4", "--repeats", "1", "--device", "cpu"]
 EIGHT = BenchCase("plain", "llama-3.1-8b", twin=True, tokens=128, new=32)
@@ -175,3 +176,28 @@ def test_what_will_not_hold_is_not_started(monkeypatch: pytest.MonkeyPatch) -> N
         WorkshopError, match=r"need 131\.\d GiB of host memory, which has 64\.0 GiB free; choose fit"
     ):
         command.run(parser.parse_args(words))
+
+
+@pytest.mark.usefixtures("small_model")
+def test_our_own_strategies_stand_beside_the_maps(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    words = [*SMALL, "--dtype", "float32", "--check", "--placements", "one", "--beside", "pipeline"]
+    started = [sys.executable, "-m", "workshop_utils", "bench", "accelerate", *words, "--out", str(out)]
+    done = subprocess.run([*started, "--json"], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, own = json.loads(done.stdout)
+    assert (alone["placement"], own["strategy"], own["ranks"]) == ("one", "pipeline", 2)
+    assert own["greedy_tokens_equal"] is True
+    assert (own["batch"], own["tokens"], own["new"]) == (alone["batch"], alone["tokens"], alone["new"])
+    assert [run.settings["strategy"] for run in load_measurements(out)] == ["plain", "pipeline"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("data",), "--beside 'data' is not one of tensor, pipeline"), (("tensor",), "choose 1, 3")],
+)
+def test_what_cannot_stand_beside_them_is_told_before_anything_runs(
+    names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(WorkshopError, match=message):
+        own_cases(names, BenchCase("plain", "smollm2-135m", twin=True), 0, "cpu")

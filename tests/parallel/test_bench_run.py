@@ -20,7 +20,7 @@ from workshop_utils.hardware.machine import InstalledGpu, Machine
 from workshop_utils.measure.measurement import load_measurements
 from workshop_utils.parallel import bench_run_command
 from workshop_utils.parallel.bench_case import BenchCase
-from workshop_utils.parallel.bench_run_command import check_memory
+from workshop_utils.parallel.bench_checks import check_memory
 
 SMALL = ["--model", "smollm2-135m", "--tokens", "16", "--new", "8", "--repeats", "1", "--device", "cpu"]
 

@@ -15,6 +15,7 @@ from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, BenchCase
 from workshop_utils.parallel.bench_models import model_with_weights
 from workshop_utils.parallel.bench_result import RankFailedError
+from workshop_utils.parallel.bench_text import comparison_text as own_text
 from workshop_utils.parallel.big_model.bench_accelerate_case import (
     CHOICES,
     ONE,
@@ -32,6 +33,7 @@ from workshop_utils.parallel.big_model.bench_accelerate_result import (
 )
 from workshop_utils.parallel.big_model.bench_accelerate_text import comparison_text
 from workshop_utils.parallel.big_model.devices import DISK, DeviceSet, devices_here
+from workshop_utils.parallel.big_model.own_strategies import own_cases, run_own
 from workshop_utils.parallel.run_command import sigterm_interrupts
 from workshop_utils.storage import cache_folder
 from workshop_utils.units import format_gib
@@ -41,12 +43,15 @@ EPILOG = f"""examples:
   workshop bench accelerate --model llama-3.1-8b --twin --placements one,split,cpu50,disk25
   workshop bench accelerate --model llama-3.1-70b --twin --placements fit --gpus 2 --out runs.jsonl
   workshop bench accelerate --model llama-3.1-8b --twin --placements fit --cap-gib 12,12
+  workshop bench accelerate --model llama-3.1-8b --twin --placements one,split --beside tensor,pipeline
 
 Placements: {CHOICES}; "split" is
 Accelerate's own balanced map over all GPUs, "fit" the workshop's, which keeps room for cache and activations.
 Without --placements all run that this machine has. Each has a process of its own, and times are medians of
---repeats runs after a warm-up. --cap-gib acts as if the GPUs were smaller. --cold-load empties the page cache
-of a checkpoint's files before it is loaded. --json prints an object, of several placements a list:
+--repeats runs after a warm-up. --beside runs this workshop's strategies on the same GPUs (without one, on two
+ranks of the CPU), and --json then has what `workshop bench run` prints as well. --cap-gib acts as if the GPUs
+were smaller. --cold-load empties the page cache of a checkpoint's files before it is loaded. --json prints an
+object, of several placements a list:
   {{"placement", "model", "device", "layers": {{device: count}}, "hops", "batch", "tokens", "new", "dtype",
    "ttft_ms", "tpot_ms", "tokens_per_s", "peak_bytes": {{device: bytes}},
    "predicted_peak_bytes": {{device: bytes}}, "predicted_tpot_ms", "predicted_tpot_certainty",
@@ -64,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="catalogue name, Hugging Face id, folder or config.json")
     add("--twin", action="store_true", help="random weights of the model's shape; no download")
     add("--placements", type=words, default=(), metavar="A,B", help="default: all of this machine")
+    add("--beside", type=words, default=(), metavar="A,B", help="our own: tensor, pipeline (default: none)")
     add("--gpus", type=int, metavar="N", help="use the first N GPUs (default: all)")
     add("--cap-gib", type=gibibytes, default=(), metavar="G,G", help="use at most so much of each GPU")
     add("--batch", type=int, default=1, metavar="B", help="prompts (default 1)")
@@ -93,15 +99,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check and ONE not in chosen:
         chosen = (ONE, *chosen)
     planned = [planned_case(name, devices, work, arguments) for name in chosen]
+    own = own_cases(arguments.beside, work, len(devices.gpus), arguments.device)
     # The reference first: the others are compared with it.
     planned.sort(key=lambda pair: pair[0].placement != ONE)
     done, failed = run_all(planned, arguments)
+    ours, failed_too = run_own(own, arguments.device, arguments.timeout, arguments.out)
     if arguments.json:
-        rows = [figures.as_json() for figures in done]
-        print(json.dumps(rows[0] if rows and len(planned) == 1 else rows, indent=2))
-    elif done:
-        print(comparison_text(done))
-    return int(failed)
+        rows = [figures.as_json() for figures in done] + [figures.as_json() for figures in ours]
+        print(json.dumps(rows[0] if rows and len(planned) + len(own) == 1 else rows, indent=2))
+    else:
+        tables = [comparison_text(done)] * bool(done) + [own_text(ours)] * bool(ours)
+        print("\n\nThis workshop's strategies: ".join(tables))
+    return int(failed or failed_too)
 
 
 def run_all(
