@@ -63,3 +63,30 @@ def test_node_names_are_text_and_no_html(sinfo: Path) -> None:
     name = "udc-an34-2"
     text.write_text(text.read_text().replace(name.ljust(128), "<b>x</b>".ljust(128)))
     assert "&lt;b&gt;x&lt;/b&gt;" in FreeGpus().result.value
+
+
+def test_when_a_job_could_start_is_asked_for_each_type(sinfo: Path) -> None:
+    sbatch = sinfo / "sbatch"
+    # Slurm says it on standard error.
+    sbatch.write_text(
+        "#!/bin/sh\n/bin/cat > /dev/null\n"
+        "echo 'sbatch: Job 7 to start at 2026-12-01T08:30:00 using 4 processors on nodes n1 in p' >&2\n"
+    )
+    sbatch.chmod(0o755)
+    widget = FreeGpus()
+    assert "one could start" not in widget.result.value
+    widget.when.click()
+    assert cell(widget, "a100", "one could start") == "2026-12-01 08:30:00"
+    assert (widget.when.description, widget.when.disabled) == ("When could one start?", False)
+    widget.account.value = "no name"
+    widget.when.click()
+    assert "account 'no name' is no name of Slurm's" in cell(widget, "a100", "one could start")
+    widget.refresh.click()  # what was said before is old
+    assert "one could start" not in widget.result.value
+
+
+def test_without_slurm_nobody_is_asked_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    widget = FreeGpus()
+    widget.when.click()
+    assert "there is no sinfo here" in widget.result.value

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from workshop_utils.cluster.expected_start import check_name, expected_start
 from workshop_utils.cluster.nodes import Node, Nodes, ask_nodes
 from workshop_utils.cluster.shell_words import comment
 from workshop_utils.errors import WorkshopError
@@ -53,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise WorkshopError(f"there is no GPU of type {arguments.type} here; choices: {choices}.")
     if arguments.start:
         for row in rows:
-            row["start"] = expected_start(row["type"], found.nodes, arguments, memory)
+            row["start"] = expected_start(
+                row["type"], found.nodes, cores=arguments.cores, memory_bytes=memory, hours=arguments.hours,
+                account=arguments.account, partition=arguments.partition,
+            )  # fmt: skip
     kept = {row["type"] for row in rows}
     lines = [line for line in node_lines(found.nodes, arguments.cores, memory) if line["type"] in kept]
     if arguments.json:
@@ -91,27 +94,7 @@ def check(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.hours <= MOST:
         raise WorkshopError(f"--hours must be above 0, and at most {MOST}.")
     for name in ("partition", "account"):
-        value = getattr(arguments, name)
-        if value is not None and not re.fullmatch(r"[\w.,-]+", value):
-            raise WorkshopError(f"{name} {value!r} is no name of Slurm's; `sinfo` lists partitions.")
-
-
-def expected_start(gpu: str, nodes: Sequence[Node], arguments: argparse.Namespace, memory_bytes: int) -> str:
-    """Return when Slurm would start a job with one GPU of a type, or why it takes none."""
-    from workshop_utils.cluster import submit
-
-    partition = next(node.partitions[0] for node in nodes if gpu in node.gpus)
-    wanted = {
-        "partition": arguments.partition or partition, "gres": f"gpu:{gpu}:1", "nodes": 1,
-        "cpus-per-task": arguments.cores, "mem": f"{memory_bytes // 2**20 or 1}M",
-        "time": max(1, round(arguments.hours * 60)),
-        **({"account": arguments.account} if arguments.account else {}),
-    }  # fmt: skip
-    lines = [f"#SBATCH --{name}={value}" for name, value in wanted.items()]
-    answer = submit.test_only("\n".join(["#!/bin/sh", *lines, "true\n"]))
-    if not answer.accepted:
-        return f"refused: {answer.refusal.said}" if answer.refusal else "refused"
-    return (answer.start or "?").replace("T", " ")
+        check_name(name, getattr(arguments, name))
 
 
 def summary(nodes: Sequence[Node], cores: int, memory_bytes: int) -> list[dict[str, Any]]:
