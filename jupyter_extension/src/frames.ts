@@ -32,6 +32,8 @@ export interface IGpu {
   nvlinkOut: number | null;
   nvlinkIn: number | null;
   processes: IGpuProcess[] | null;
+  /** Its instances, where it is divided; not read before the line that shows them. */
+  mig: unknown;
   notReported: Record<string, string>;
 }
 
@@ -171,11 +173,12 @@ function parseGpu(value: unknown, mine: unknown): IGpu {
     nvlinkOut: numberOrNull(gpu.nvlink_tx_bytes_per_s),
     nvlinkIn: numberOrNull(gpu.nvlink_rx_bytes_per_s),
     processes: parseProcesses(gpu.processes),
+    mig: gpu.mig,
     notReported: parseReasons(gpu.not_reported)
   };
 }
 
-function parseProcesses(value: unknown): IGpuProcess[] | null {
+export function parseProcesses(value: unknown): IGpuProcess[] | null {
   if (!Array.isArray(value)) {
     return null;
   }
@@ -185,7 +188,7 @@ function parseProcesses(value: unknown): IGpuProcess[] | null {
   }));
 }
 
-function listOf(value: unknown): Fields[] {
+export function listOf(value: unknown): Fields[] {
   return Array.isArray(value) ? value.filter(isFields) : [];
 }
 

@@ -1,6 +1,7 @@
 import type { ILine } from './details';
 import { joules, twoWays, whole } from './format';
 import { NOT_REPORTED, percent, size } from './memory';
+import { listOf, numberOrNull, parseProcesses, textOrNull } from './frames';
 import type { IGpu, Owners } from './frames';
 import { sharesOf } from './shares';
 
@@ -72,6 +73,13 @@ export const GPU_LINES: ILine<IGpuMoment>[] = [
       'What computes on this GPU and its memory: a notebook by name with all that it started, else by number.',
     field: 'processes',
     text: gpu => programs(gpu)
+  },
+  {
+    name: 'MIG',
+    meaning:
+      'The instances that this GPU is divided into: memory in use, the share of their own SMs, programs.',
+    field: 'mig',
+    text: gpu => instances(gpu)
   }
 ];
 
@@ -81,7 +89,7 @@ function withLimit(value: number | null, limit: number | null, unit: string): st
     : `${Math.round(value)} of ${whole(limit, unit)}`;
 }
 
-function programs(gpu: IGpuMoment): string {
+function programs(gpu: Pick<IGpuMoment, 'processes' | 'owners'>): string {
   if (gpu.processes === null) {
     return NOT_REPORTED;
   }
@@ -89,4 +97,15 @@ function programs(gpu: IGpuMoment): string {
     ({ name, memoryBytes }) => `${name}: ${memoryBytes === null ? 'memory unknown' : size(memoryBytes)}`
   );
   return each.length === 0 ? 'none' : each.join(', ');
+}
+
+function instances({ mig, owners }: IGpuMoment): string {
+  const each = listOf(mig).map(one => {
+    const [used, total] = [numberOrNull(one.memory_used_bytes), numberOrNull(one.memory_total_bytes)];
+    const memory = used === null || total === null ? 'memory unknown' : `${size(used)} of ${size(total)}`;
+    const busy = `SMs ${percent(numberOrNull(one.sm_percent))}`;
+    const whose = programs({ processes: parseProcesses(one.processes), owners });
+    return `${textOrNull(one.name) ?? 'an instance'}: ${memory}, ${busy}, programs: ${whose}`;
+  });
+  return each.length === 0 ? 'not divided' : each.join('; ');
 }

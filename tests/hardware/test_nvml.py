@@ -197,6 +197,30 @@ def test_gpus_before_hopper_say_that_they_do_not_count_their_activity(readings):
     assert gpu["power_watts"] > 0
 
 
+def test_a_divided_gpu_shows_its_instances(readings):
+    (first, second), _ = readings("faults('gpus 2', 'mig 0', 'process 77'); read(); clock.now += 1; read()")
+    whole, other = second["data"]
+    assert (whole["status"], whole["utilization_percent"]) == ("ok", None)
+    assert whole["not_reported"]["utilization_percent"] == "Not Supported"
+    assert whole["memory_total_bytes"] == 150754820096
+    one, two = whole["mig"]
+    assert one == {
+        "uuid": "MIG-57ab0000-0000-4000-8000-000000001000", "name": "1g.18gb", "memory_used_bytes": 9 * 2**30,
+        "memory_total_bytes": 18 * 2**30, "sm_percent": 40,
+        "processes": [{"pid": 77, "memory_bytes": 2**30}],
+    }  # fmt: skip
+    assert (two["uuid"][-4:], two["processes"]) == ("1001", [])
+    assert [each["sm_percent"] for each in first["data"][0]["mig"]] == [None, None]  # a first sample
+    assert other["mig"] is None
+
+
+def test_instances_without_gpm_have_no_activity(readings):
+    (_, reading), _ = readings("faults('gpus 1', 'mig 0', 'unsupported gpm'); read(); clock.now += 1; read()")
+    assert [(each["sm_percent"], each["memory_used_bytes"]) for each in reading["data"][0]["mig"]] == [
+        (None, 9 * 2**30)
+    ] * 2
+
+
 def test_a_driver_without_counters_names_both_ways_of_nvlink(readings):
     (reading,), _ = readings("faults('gpus 1', 'unsupported gpm', 'unsupported fields'); read()")
     assert {"nvlink_tx_bytes_per_s", "nvlink_rx_bytes_per_s"} <= set(reading["data"][0]["not_reported"])

@@ -14,6 +14,7 @@
  *   memory_used 1000     fixed bytes instead of a figure that moves
  *   throttle 4           bits of what holds the clocks back (default 0)
  *   nvlink_gb_per_s 50   what NVLink carries in each direction (default 0), and pcie_gb_per_s
+ *   mig 1                GPU 1 is divided into two MIG instances (one line a GPU)
  *   process 1234         a process on GPU 0 with process_bytes (default 1 GiB), hidden_bytes 1 hides its memory
  *
  * Types and codes: https://docs.nvidia.com/deploy/nvml-api/
@@ -25,7 +26,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, INSUFFICIENT_SIZE = 7, LOST = 15 };
+enum {
+    SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
+    LOST = 15
+};
 enum { MOST_GPUS = 16, LINKS = 18 };
 static const unsigned int ALL_LINKS = 0xffffffff;
 static const unsigned long long TOTAL_BYTES = 150754820096ull, RESERVED_BYTES = 650ull << 20;
@@ -36,6 +40,10 @@ typedef struct { unsigned int version; unsigned long long total, reserved, free,
 typedef struct { unsigned int gpu, memory; } utilization_t;
 
 static unsigned int handles[MOST_GPUS];
+/* Handles of MIG instances: their number is beyond those of GPUs. */
+enum { MIG_INSTANCES = 2, MOST_MIG = 7, FIRST_MIG = 1000 };
+static unsigned int mig_handles[MOST_GPUS][MIG_INSTANCES];
+static const unsigned long long MIG_BYTES = 18ull << 30;
 static int initialised, inside;
 
 /* The lines of the control file, each thread's own copy, as calls may come from several. */
@@ -124,6 +132,15 @@ static int enter(device_t device, const char *figure)
     return figure && control("unsupported", figure, 0) ? NOT_SUPPORTED : SUCCESS;
 }
 
+static int is_mig(device_t device) { return device->index >= FIRST_MIG; }
+
+static int is_divided(device_t device)
+{
+    char index[16];
+    snprintf(index, sizeof index, "%u", device->index);
+    return (int)control("mig", index, 0);
+}
+
 static int text(char *buffer, unsigned int length, const char *value)
 {
     return snprintf(buffer, length, "%s", value) < (int)length ? SUCCESS : INSUFFICIENT_SIZE;
@@ -198,7 +215,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned int index, device_t *device)
 int nvmlDeviceGetName(device_t device, char *name, unsigned int length)
 {
     int code = enter(device, "name");
-    return code ? code : text(name, length, "NVIDIA H200 (stub)");
+    return code ? code : text(name, length, is_mig(device) ? "NVIDIA H200 MIG 1g.18gb" : "NVIDIA H200 (stub)");
 }
 
 int nvmlDeviceGetUUID(device_t device, char *uuid, unsigned int length)
@@ -207,7 +224,7 @@ int nvmlDeviceGetUUID(device_t device, char *uuid, unsigned int length)
     int code = enter(device, "uuid");
     if (code)
         return code;
-    snprintf(value, sizeof value, "GPU-57ab0000-0000-4000-8000-%012u", device->index);
+    snprintf(value, sizeof value, "%s-57ab0000-0000-4000-8000-%012u", is_mig(device) ? "MIG" : "GPU", device->index);
     return text(uuid, length, value);
 }
 
@@ -223,6 +240,8 @@ int nvmlDeviceGetUtilizationRates(device_t device, utilization_t *utilization)
     int code = enter(device, "utilization");
     if (code)
         return code;
+    if (is_divided(device))
+        return NOT_SUPPORTED;
     utilization->gpu = (unsigned int)control("utilization", NULL, (int)(50 + 45 * sin(now() + device->index)));
     utilization->memory = utilization->gpu / 2;
     return SUCCESS;
@@ -246,8 +265,8 @@ int nvmlDeviceGetMemoryInfo(device_t device, memory_t *memory)
     int code = enter(device, "memory");
     if (code)
         return code;
-    memory->total = TOTAL_BYTES;
-    memory->used = used_bytes(device) + RESERVED_BYTES;
+    memory->total = is_mig(device) ? MIG_BYTES : TOTAL_BYTES;
+    memory->used = is_mig(device) ? MIG_BYTES / 2 : used_bytes(device) + RESERVED_BYTES;
     memory->free = memory->total - memory->used;
     return SUCCESS;
 }
@@ -309,7 +328,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device_t device, unsigned int *count
         return code;
     *count = 0;
     for (int i = 0; i < line_count; i++) {
-        if (strcmp(lines[i].name, "process") || device->index)
+        if (strcmp(lines[i].name, "process") || (device->index && device->index != FIRST_MIG))
             continue;
         if (found && *count < room)
             found[*count] = (process_t){(unsigned int)atoi(lines[i].value),
@@ -384,6 +403,44 @@ int nvmlGpmSampleFree(gpm_sample_t sample)
 int nvmlGpmSampleGet(device_t device, gpm_sample_t sample)
 {
     sample->time = now();
+    return enter(device, NULL);
+}
+
+int nvmlGpmMigSampleGet(device_t device, unsigned int instance, gpm_sample_t sample)
+{
+    sample->time = now();
+    return instance < MIG_INSTANCES ? enter(device, NULL) : INVALID_ARGUMENT;
+}
+
+int nvmlDeviceGetMigMode(device_t device, unsigned int *current, unsigned int *pending)
+{
+    int code = enter(device, NULL);
+    *current = *pending = (unsigned int)is_divided(device);
+    return code;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(device_t device, unsigned int *count)
+{
+    *count = MOST_MIG;
+    return enter(device, NULL);
+}
+
+/* The first number is free: an instance may be taken away, and the others keep theirs. */
+int nvmlDeviceGetMigDeviceHandleByIndex(device_t device, unsigned int index, device_t *instance)
+{
+    int code = enter(device, NULL);
+    if (code)
+        return code;
+    if (index < 1 || index > MIG_INSTANCES)
+        return NOT_FOUND;
+    mig_handles[device->index][index - 1] = FIRST_MIG + device->index * MOST_MIG + index - 1;
+    *instance = (device_t)&mig_handles[device->index][index - 1];
+    return SUCCESS;
+}
+
+int nvmlDeviceGetGpuInstanceId(device_t device, unsigned int *instance)
+{
+    *instance = (device->index - FIRST_MIG) % MOST_MIG;
     return enter(device, NULL);
 }
 

@@ -95,6 +95,21 @@ def test_memory_is_attributed_to_a_notebook_by_name(
     assert watched.our_complaints() == []
 
 
+def test_a_divided_gpu_tells_its_instances(
+    watched: Watched, start_lab: Callable[..., Lab], stub: Stub, output: Path
+) -> None:
+    stub.set("gpus 2", "mig 0", "process 4321")
+    panel = open_panel(watched, start_lab())
+    details = panel.gpu(0).more
+    details.locator("summary").click()
+    expect(details).to_contain_text("MIG1g.18gb: 9.0 GiB of 18.0 GiB, SMs 40 %, programs: unknown (4321)")
+    expect(panel.gpu(0).busy).to_have_text("not reported")
+    panel.page.screenshot(path=output / "panel-mig.png")
+    panel.gpu(1).more.locator("summary").click()
+    expect(panel.gpu(1).more).to_contain_text("MIGnot divided")
+    assert watched.our_complaints() == []
+
+
 def test_job_is_measured_against_its_limit(watched: Watched, gpu_lab: Lab) -> None:
     panel = open_panel(watched, gpu_lab)
     panel.job.more.locator("summary").click()

@@ -28,11 +28,15 @@ NO_GPM = "only Hopper and later GPUs count this"
 
 
 class Activity:
-    """Two samples of one GPU's counters; ``read`` takes turns with them. Not thread-safe."""
+    """Two samples of one GPU's counters; ``read`` takes turns with them. Not thread-safe.
 
-    def __init__(self, nvml: ModuleType, handle: Any) -> None:
+    ``instance``: count one MIG instance alone, by the driver's number of its GPU instance.
+    """
+
+    def __init__(self, nvml: ModuleType, handle: Any, instance: int | None = None) -> None:
         self._nvml = nvml
         self._handle = handle
+        self._instance = instance
         self._samples: list[Any] = []
         self._begun = False
         self.supported = bool(nvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)
@@ -50,7 +54,10 @@ class Activity:
         Raises NVMLError where the driver refuses all.
         """
         older, newer = self._samples
-        self._nvml.nvmlGpmSampleGet(self._handle, older)
+        if self._instance is None:
+            self._nvml.nvmlGpmSampleGet(self._handle, older)
+        else:
+            self._nvml.nvmlGpmMigSampleGet(self._handle, self._instance, older)
         self._samples = [newer, older]
         if not self._begun:
             self._begun = True

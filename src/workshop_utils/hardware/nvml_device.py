@@ -9,6 +9,7 @@ from workshop_utils.hardware import nvml_reasons
 from workshop_utils.hardware.energy import Energy
 from workshop_utils.hardware.nvml_activity import BUSY, METRICS, NO_GPM, PCIE, Activity
 from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, HALF_SECOND, SECOND
+from workshop_utils.hardware.nvml_mig import MigInstances
 from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
 from workshop_utils.hardware.nvml_traffic import COUNTERS, KIB, WANTED, Traffic
 from workshop_utils.hardware.reading import MOVING, GpuReading
@@ -41,6 +42,7 @@ class NvmlDevice:
     energy: Energy = field(default_factory=Energy)
     traffic: Traffic = field(default_factory=Traffic)
     activity: Activity | None = None
+    mig: MigInstances | None = None
     whole: GpuReading | None = None
     moving: MovingFigures | None = None
 
@@ -52,6 +54,8 @@ class NvmlDevice:
         """Give back what was allocated in the driver."""
         if self.activity is not None:
             ask_of(self.nvml, self.activity.close)
+        if self.mig is not None:
+            self.mig.close()
 
     def _moved(self, ticks: float) -> GpuReading | None:
         """Read the figures of every tick the short way; None if others are due or anything is unusual."""
@@ -104,8 +108,11 @@ class NvmlDevice:
         if period == HALF_SECOND:
             self._energy(ticks)
             self._activity(ticks)
-        elif not (self.activity and self.activity.supported):
-            self._pcie()
+        else:
+            self.mig = self.mig or MigInstances(self.nvml, self.handle)
+            self.found["mig"] = self.mig.read()
+            if not (self.activity and self.activity.supported):
+                self._pcie()
 
     def _keep(self, name: str, value: Any, words: str = "") -> None:
         """Remember a figure, or with ``words`` why there is none."""

@@ -71,6 +71,18 @@ class GpuProcess:
 
 
 @dataclass(frozen=True)
+class MigReading:
+    """One MIG instance of a GPU; None for what the driver does not report. ``sm_percent``: of its own SMs."""
+
+    uuid: str | None
+    name: str | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    sm_percent: float | None
+    processes: list[GpuProcess] | None
+
+
+@dataclass(frozen=True)
 class GpuReading(Encoded):
     """One GPU at one moment; the fields are the JSON keys of the stream.
 
@@ -80,6 +92,7 @@ class GpuReading(Encoded):
     ``throttle_reasons`` say what holds the clocks back now, in words. Rates are averages since the reading
     before, None at the first. ``utilization_percent``: time with any kernel; ``sm_percent``,
     ``tensor_percent``, ``dram_percent``: the share of the SMs, tensor cores and memory bandwidth in use.
+    ``mig``: the instances of a GPU that is divided, else None.
     """
 
     index: int
@@ -105,6 +118,7 @@ class GpuReading(Encoded):
     tensor_percent: float | None = None
     dram_percent: float | None = None
     processes: list[GpuProcess] | None = None
+    mig: list[MigReading] | None = None
     not_reported: dict[str, str] = field(default_factory=dict)
 
     def moved(self, **figures: Any) -> "GpuReading":
