@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from workshop_utils.hardware.reading import GpuProcess, GpuReading, Reading
+from workshop_utils.hardware.reading import GpuProcess, GpuReading, MigReading, Reading
 from workshop_utils.monitor.host import HostReading
 from workshop_utils.monitor.latch import FORGET_SECONDS, Latch, Rule
 from workshop_utils.monitor.owners import Owner
@@ -120,6 +120,18 @@ def test_gpu_memory_says_what_is_known_of_who_holds_it(processes, owners, words)
     watching = Watching(owners=owners)
     watching.take(5, memory_used_bytes=80 * GIB, processes=processes)
     assert words in watching.text
+
+
+def test_a_divided_gpu_is_warned_of_by_its_fullest_instance():
+    empty = MigReading("MIG-1", "1g.18gb", GIB, 18 * GIB, None, [])
+    full = MigReading("MIG-2", "2g.35gb", int(34.5 * GIB), 35 * GIB, None, [GpuProcess(7, 30 * GIB)])
+    watching = Watching(owners={7: Owner(7, "python3", "07_accelerate.ipynb")})
+    assert watching.take(10, mig=[empty]) == []
+    assert "gpu_memory" in watching.take(10, mig=[empty, full])
+    assert watching.text.startswith(
+        "GPU 0, MIG 2g.35gb, nearly out of memory: 34.5 of 35.0 GiB (99 %, limit 95 %)"
+    )
+    assert "07_accelerate.ipynb" in watching.text
 
 
 def test_text_follows_the_figures_but_not_each_second():

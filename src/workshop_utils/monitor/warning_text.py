@@ -14,10 +14,11 @@ POWER_LIMIT = "power limit"
 
 
 def gpu_memory(gpu: GpuReading, percent: float, limit: float, unit: str, owners: Mapping[int, Owner]) -> str:
-    """Name who holds most, since that is what to free."""
+    """Name who holds most, since that is what to free; of a divided GPU, ``gpu`` is one instance."""
+    which = f"GPU {gpu.index}" + (f", MIG {gpu.mig[0].name}," if gpu.mig else "")
     used = used_of(gpu.memory_used_bytes or 0, gpu.memory_total_bytes or 0, unit)
     advice = free_most(gpu, unit, owners) or "nvidia-smi may tell who holds it"
-    return f"GPU {gpu.index} nearly out of memory: {used} ({percent:.0f} %, limit {limit:g} %); {advice}."
+    return f"{which} nearly out of memory: {used} ({percent:.0f} %, limit {limit:g} %); {advice}."
 
 
 def job_memory(host: HostReading, percent: float, limit: float, unit: str) -> str:

@@ -1,7 +1,7 @@
 """What a reader should be warned of, from the samples alone: one place, for all clients."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from workshop_utils.hardware.reading import GpuReading
@@ -152,7 +152,19 @@ def job_memory(host: HostReading, limit: float, unit: str) -> Condition:
     )
 
 
+def fullest_instance(gpu: GpuReading) -> GpuReading:
+    """Return a divided GPU as its fullest MIG instance: that is what runs out of memory, not the whole."""
+    if not gpu.mig:
+        return gpu
+    full = max(gpu.mig, key=lambda one: percent_of(one.memory_used_bytes, one.memory_total_bytes) or 0)
+    return replace(
+        gpu, mig=[full], memory_used_bytes=full.memory_used_bytes, memory_total_bytes=full.memory_total_bytes,
+        processes=full.processes,
+    )  # fmt: skip
+
+
 def gpu_memory(gpu: GpuReading, limit: float, unit: str, owners: Owners) -> Condition:
+    gpu = fullest_instance(gpu)
     percent = percent_of(gpu.memory_used_bytes, gpu.memory_total_bytes)
     return Condition(
         percent, memory_rule(limit), lambda _: warning_text.gpu_memory(gpu, percent or 0, limit, unit, owners)
