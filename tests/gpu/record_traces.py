@@ -14,7 +14,7 @@ from pathlib import Path
 from workshop_utils.measure.recording import record
 
 MODEL, SMALL_MODEL = "mistral-small-24b", "smollm2-135m"
-HZ = 2.0
+HZ = 1.0
 LIMIT_SECONDS = 150
 WORKSHOP = [sys.executable, "-m", "workshop_utils", "bench"]
 

@@ -54,7 +54,7 @@ def figures(ranks: int, tpot_ms: float, dtype: str = "float32") -> RunFigures:
     case = BenchCase("tensor", "smollm2-135m", ranks=ranks, tensor=ranks, kv_heads=4, dtype=dtype)
     rank = {
         "stage": 0, "tensor_rank": 0, "ttft_ms": [10.0], "tpot_ms": [tpot_ms], "weight_bytes": 5 * 10**8,
-        "hardware": "a CPU", "max_abs_logit_difference": 5e-5, "greedy_tokens_equal": True,
+        "hardware": "CPU of a test", "max_abs_logit_difference": 5e-5, "greedy_tokens_equal": True,
     }  # fmt: skip
     return RunFigures(case, "smol", tuple({**rank, "tensor_rank": n} for n in range(ranks)), None)
 
@@ -65,7 +65,7 @@ def test_one_rank_stands_beside_two() -> None:
     assert rows["tokens/s while decoding"] == ("20.0", "10.0")
     assert rows["a rank sends for each token"][0] == "0 bytes"
     assert rows["same tokens as transformers"] == ("yes", "yes")
-    assert "measured here on a CPU" in table.caption
+    assert "measured here on CPU of a test" in table.caption
     assert "bfloat16" not in table.caption
     assert "equally likely" in ranks_table(figures(1, 1.0, "bfloat16"), figures(2, 1.0, "bfloat16")).caption
 

@@ -13,6 +13,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     properties = SimpleNamespace(name="NVIDIA H200", total_memory=int(139.8 * 2**30))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _index: properties)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.monitor.other_nodes import READING, WITHOUT
 from workshop_utils.hardware import nvml_reasons
+from workshop_utils.hardware.my_gpus import SLURM_GPUS, VISIBLE
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.host import NO_PSUTIL
-from workshop_utils.monitor.my_gpus import SLURM_GPUS, VISIBLE
 from workshop_utils.monitor.node_reading import (
     LONGEST_LINE_BYTES,
     LONGEST_NAME,

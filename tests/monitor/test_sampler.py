@@ -7,9 +7,9 @@ from dataclasses import fields
 
 import pytest
 
+from workshop_utils.hardware.my_gpus import SLURM_GPUS, VISIBLE
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor import sampler as sampler_module
-from workshop_utils.monitor.my_gpus import SLURM_GPUS, VISIBLE
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription

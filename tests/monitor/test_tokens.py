@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.nvml_stub.build import no_driver_environment
 from tests.nvml_stub.fixtures import stub, stub_library
+from workshop_utils.hardware.my_gpus import VISIBLE, my_gpus
 from workshop_utils.hardware.reading import GpuReading
-from workshop_utils.monitor.my_gpus import VISIBLE, my_gpus
 from workshop_utils.monitor.token_energy import WINDOW_SECONDS, TokenEnergy
 from workshop_utils.monitor.tokens import COUNTER, count_tokens, rate_words, tokens_counted
 

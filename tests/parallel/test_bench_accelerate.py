@@ -21,7 +21,6 @@ from workshop_utils.parallel.big_model.bench_accelerate_case import (
     place,
 )
 from workshop_utils.parallel.big_model.bench_accelerate_result import AccelerateFigures, predict
-from workshop_utils.parallel.big_model.bench_accelerate_text import comparison_text
 from workshop_utils.parallel.big_model.devices import DISK, HOST, imagined_devices
 from workshop_utils.parallel.big_model.own_strategies import own_cases
 
@@ -83,7 +82,7 @@ def test_placements_are_compared_in_a_table() -> None:
             "disk_bytes_per_token": 10**9, "load_seconds": 9.0, "load": None,
         }  # fmt: skip
         runs.append(AccelerateFigures(case, predict(case, given, placement), run, [[1, 2 + len(runs)]]))
-    table = comparison_text(runs)
+    table = command.all_tables(runs, [])  # without --beside
     lines = table.splitlines()
     assert lines[0] == "llama-3.1-8b, batch 1, 128 + 32 tokens, bfloat16 on a GPU"
     assert re.search(

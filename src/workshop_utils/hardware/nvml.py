@@ -22,8 +22,9 @@ LOG = logging.getLogger(__name__)
 # and a GPU reset, and a reader waits for that.
 RETRY_MISSING_SECONDS = 60.0
 RETRY_FAULT_SECONDS = 5.0
-# One call at a time in the whole process, whoever reads: on a real driver (580), two readers at the same
-# moment ended the process with a segmentation fault.
+# One call at a time in the whole process, whoever reads: on a real driver (580), two readers of GPM at the
+# same moment end the process with a segmentation fault (tests/gpu/recorded/nvml_threads_two_h200.json). Any
+# other two kinds of calls may meet: who does not know this lock, as jupyterlab-nvdashboard, does no harm.
 _DRIVER = threading.Lock()
 # GPUs come and go without a fault when an administrator resets or hides one; counting takes microseconds.
 RECOUNT_SECONDS = 30.0

@@ -8,15 +8,14 @@ from typing import Any
 from workshop_utils.hardware import nvml_reasons
 from workshop_utils.hardware.energy import Energy
 from workshop_utils.hardware.nvml_activity import BUSY, METRICS, NO_GPM, PCIE, Activity
-from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, HALF_SECOND, SECOND
+from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, SECOND
 from workshop_utils.hardware.nvml_mig import MigInstances
 from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
 from workshop_utils.hardware.nvml_traffic import COUNTERS, KIB, WANTED, Traffic
 from workshop_utils.hardware.reading import MOVING, GpuReading
 
 FIGURES_OF = {
-    period: [figure for figure in FIGURES if figure.period == period]
-    for period in (EVERY_TICK, HALF_SECOND, SECOND)
+    period: [figure for figure in FIGURES if figure.period == period] for period in (EVERY_TICK, SECOND)
 }
 
 
@@ -61,7 +60,7 @@ class NvmlDevice:
         """Read the figures of every tick the short way; None if others are due or anything is unusual."""
         if self.whole is None or self.moving is None or self.fault is not None:
             return None
-        if ticks - self.read_at[HALF_SECOND] >= HALF_SECOND:  # SECOND's figures come with every other one
+        if ticks - self.read_at[SECOND] >= SECOND:
             return None
         moving = self.moving.read()
         if moving is None or moving.memory_total_bytes != self.whole.memory_total_bytes:
@@ -72,7 +71,7 @@ class NvmlDevice:
         )
 
     def _read_due(self, ticks: float) -> GpuReading:
-        for period in (EVERY_TICK, HALF_SECOND, SECOND):
+        for period in (EVERY_TICK, SECOND):
             due = ticks - self.read_at.get(period, float("-inf")) >= period
             if due and self.fault is None:
                 self.read_at[period] = ticks
@@ -102,17 +101,15 @@ class NvmlDevice:
         if period == EVERY_TICK:
             self._memory()
         elif self.rates and self.fault is None:
-            self._read_rates(period, ticks)
+            self._read_rates(ticks)
 
-    def _read_rates(self, period: float, ticks: float) -> None:
-        if period == HALF_SECOND:
-            self._energy(ticks)
-            self._activity(ticks)
-        else:
-            self.mig = self.mig or MigInstances(self.nvml, self.handle)
-            self.found["mig"] = self.mig.read()
-            if not (self.activity and self.activity.supported):
-                self._pcie()
+    def _read_rates(self, ticks: float) -> None:
+        self._energy(ticks)
+        self._activity(ticks)
+        self.mig = self.mig or MigInstances(self.nvml, self.handle)
+        self.found["mig"] = self.mig.read()
+        if not (self.activity and self.activity.supported):
+            self._pcie()
 
     def _keep(self, name: str, value: Any, words: str = "") -> None:
         """Remember a figure, or with ``words`` why there is none."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from workshop_utils.hardware.reading import GpuProcess
 
-# Seconds between two readings at the fastest rates: only what changes by the moment is worth ten a second. A
-# tick may come a tenth early.
-EVERY_TICK, HALF_SECOND, SECOND = 0.0, 0.45, 0.9
+# Seconds between two readings at the fastest rates: only what changes by the moment is worth ten a second;
+# the driver's power, for one, is an average over a second (Ampere and later). A tick may come a tenth early.
+EVERY_TICK, SECOND = 0.0, 0.9
 CORE_SENSOR = 0
 SM_CLOCK, MEMORY_CLOCK = 1, 2
 # Bits of nvmlClocksEventReasons that hold a GPU back, each with words for a reader. Being idle, clocks that
@@ -58,7 +58,7 @@ FIGURES = (
         convert=lambda rates: rates.gpu,
         period=EVERY_TICK,
     ),
-    Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths, period=HALF_SECOND),
+    Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths),
     Figure("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", convert=thousandths),
     Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,)),
     Figure("sm_clock_mhz", "nvmlDeviceGetClockInfo", (SM_CLOCK,)),

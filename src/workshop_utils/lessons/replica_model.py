@@ -20,6 +20,9 @@ def load_model() -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    # cuDNN's attention plans each new length for some 35 ms: beside answers this short, all that one would
+    # measure (recorded/new_lengths_one_h200.json).
+    torch.backends.cuda.enable_cudnn_sdp(False)
     on_gpu = torch.cuda.is_available()
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else "cpu"
     dtype = torch.bfloat16 if on_gpu else torch.float32

@@ -70,11 +70,11 @@ def ranks_table(one: RunFigures, two: RunFigures) -> Table:
         ("logits differ from transformers' by", *(f"{run.max_abs_logit_difference:.0e}" for run in pair)),
         ("same tokens as transformers", *("yes" if run.greedy_tokens_equal else "no" for run in pair)),
     ]
-    case, hardware = one.case, one.ranks[0]["hardware"]
+    case = one.case
     ties = " In bfloat16 a token may differ where two are equally likely." if case.dtype == "bfloat16" else ""
     caption = (
         f"SmolLM2 135M with {case.kv_heads} KV heads, {case.dtype}, {case.tokens} tokens in and {case.new} "
-        f"out; measured here on {hardware}.{ties}"
+        f"out; measured here on {two.hardware}.{ties}"
     )
     return Table(("", "one rank", "two ranks"), rows, caption)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from workshop_utils.hardware.cuda_gpus import cuda_gpus
 from workshop_utils.hardware.machine import find_machine
 from workshop_utils.units import format_gib
 
@@ -23,16 +24,13 @@ class Tier:
 
 def find_tier() -> Tier:
     """Count the GPUs that torch can use; on ``cpu``, say why there are none."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
+    gpus = cuda_gpus()
+    if not gpus:
         return Tier("cpu", f"{_why_no_gpu()} What needs a GPU is shown from recorded measurements.")
-    properties = torch.cuda.get_device_properties(0)
-    gpu = f"{properties.name} with {format_gib(properties.total_memory)}"
-    if count == 1:
+    gpu = f"{gpus[0].name} with {format_gib(gpus[0].memory_bytes)}"
+    if len(gpus) == 1:
         return Tier("one_gpu", f"You have one {gpu}. What needs several is shown from recorded measurements.")
-    return Tier("multi_gpu", f"You have {count} GPUs, the first a {gpu}. Every step runs here.")
+    return Tier("multi_gpu", f"You have {len(gpus)} GPUs, the first a {gpu}. Every step runs here.")
 
 
 def device_of_ranks(ranks: int = 2) -> str:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from workshop_utils.hardware.cuda_gpus import cuda_gpus
 from workshop_utils.measure.measurement import Measurement, Quantity
 
 LIBRARIES = ("torch", "transformers")
@@ -39,12 +40,22 @@ def measured_here(
 
 def hardware_name() -> str:
     """Return the GPUs that torch can use, or the CPU and how many of its cores this process may use."""
+    gpus = cuda_gpus()
+    return several(len(gpus), gpus[0].name) if gpus else cpu_name()
+
+
+def device_name(device: str) -> str:
+    """Return the name of the one GPU, such as ``cuda:1``, that a rank computes on, or of the CPU."""
+    if device == "cpu":
+        return cpu_name()
     import torch
 
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        return f"{count} × {torch.cuda.get_device_name(0)}" if count > 1 else torch.cuda.get_device_name(0)
-    return cpu_name()
+    return str(torch.cuda.get_device_name(device))
+
+
+def several(count: int, name: str) -> str:
+    """Return ``2 × NVIDIA H200``, or the name alone."""
+    return f"{count} × {name}" if count > 1 else name
 
 
 def cpu_name() -> str:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from workshop_utils.hardware.my_gpus import held_gpus
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.host import HostReading
-from workshop_utils.monitor.my_gpus import held_gpus
 
 STREAM_VERSION = 1
 

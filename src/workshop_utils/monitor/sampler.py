@@ -29,8 +29,8 @@ SLEEP_AFTER_SECONDS = 600.0
 # A rate needs two readings: the time between them when the thread wakes up.
 PRIMING_SECONDS = 0.1
 FRESH_SECONDS = 3.0
-# CPU use is an average over time: reading it ten times a second would say nothing new. A tick may be early.
-HOST_SECONDS = 0.45
+# CPU use is an average over a second: reading it more often would say nothing new. A tick may be early.
+HOST_SECONDS = 0.9
 STOP_SECONDS = 3.0
 
 T = TypeVar("T")

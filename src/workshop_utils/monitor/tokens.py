@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from workshop_utils.hardware.my_gpus import my_gpus
 from workshop_utils.hardware.nvml import Nvml
-from workshop_utils.monitor.my_gpus import my_gpus
 
 NO_COUNTER = "no energy counter"
 COUNTER = "NVML energy counter"

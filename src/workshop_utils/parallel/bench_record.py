@@ -38,8 +38,7 @@ def measurement_of(figures: RunFigures) -> Measurement:
             settings[name] = figures.ranks[-1].get(name)
         settings["greedy_tokens_equal"] = figures.greedy_tokens_equal
     what = f"{figures.name}, {case.strategy} × {case.ranks}"
-    hardware = str(figures.ranks[0]["hardware"])
-    taken = measured_here(what, {}, COMMAND, settings, hardware)
+    taken = measured_here(what, {}, COMMAND, settings, figures.hardware)
     return replace(taken, values=values, versions={**taken.versions, "triton": version_of("triton")})
 
 

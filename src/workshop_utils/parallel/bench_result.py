@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from workshop_utils.measure.provenance import several
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import BenchCase, random_prompts
 from workshop_utils.parallel.bench_predicted import VALUE_BYTES, predicted_peaks
@@ -62,6 +63,12 @@ class RunFigures:
     def tokens_per_s(self) -> float:
         """Tokens of the decoding a second, of all sequences."""
         return 1000 * self.sequences / self.tpot_ms if self.tpot_ms else 0.0
+
+    @property
+    def hardware(self) -> str:
+        """What the ranks ran on; several that share a CPU ran on one."""
+        name = str(self.ranks[0]["hardware"])
+        return name if name.startswith("CPU") else several(self.case.ranks, name)
 
     @property
     def greedy_tokens_equal(self) -> bool | None:
@@ -122,7 +129,7 @@ class RunFigures:
         case = self.case
         return {
             "strategy": case.strategy, "ranks": case.ranks, "layout": str(case.layout), "model": self.name,
-            "device": self._last["hardware"], "batch": case.batch, "tokens": case.tokens, "new": case.new,
+            "device": self.hardware, "batch": case.batch, "tokens": case.tokens, "new": case.new,
             "dtype": case.dtype, "ttft_ms": self.ttft_ms, "tpot_ms": self.tpot_ms,
             "tokens_per_s": self.tokens_per_s,
             "peak_bytes": [rank["peak_bytes"] for rank in self.ranks],

@@ -25,7 +25,7 @@ def comparison_text(runs: Sequence[RunFigures]) -> str:
     for first, *others in (COLUMNS, *rows):
         padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *padded]))
-    hardware, case = runs[0].ranks[0]["hardware"], runs[0].case
+    hardware, case = max(runs, key=lambda one: one.case.ranks).hardware, runs[0].case
     title = f"{runs[0].name}, {case.new} new tokens, {case.dtype} on {hardware}"
     return "\n".join([title, "", *lines])
 
@@ -67,4 +67,4 @@ def figures_text(figures: RunFigures) -> str:
     what = f"batch {case.batch}, {case.tokens} + {case.new} tokens, {case.dtype}"
     title = f"{figures.name}, {case.strategy}, {what}"
     lines = [f"{name:27} {value}" for name, value in rows]
-    return "\n".join([f"{title} on {last['hardware']}", "", *lines])
+    return "\n".join([f"{title} on {figures.hardware}", "", *lines])

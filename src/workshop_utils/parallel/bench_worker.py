@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
-from workshop_utils.measure.provenance import hardware_name
+from workshop_utils.measure.provenance import device_name
 from workshop_utils.parallel.bench_case import BenchCase, case_from_json, random_prompts
 from workshop_utils.parallel.bench_check import CHECKED_TOKENS, compare_with_plain
 from workshop_utils.parallel.bench_replica import replica_run
@@ -45,7 +45,8 @@ def main(case: BenchCase, folder: str = "", replica: str = "0") -> None:
             found = replica_run(case, share_of(case, world), world, meter, Path(folder), int(replica))
         else:
             found = (plain_run if case.strategy == "plain" else split_run)(case, world, meter)
-        found |= {"hardware": hardware_name(), "stage": world.place.stage, "tensor_rank": world.place.tensor}
+        found |= {"stage": world.place.stage, "tensor_rank": world.place.tensor}
+        found["hardware"] = device_name(world.device)
         notes.hand_back(found)
 
 

@@ -19,9 +19,9 @@ import anywidget
 import traitlets
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.hardware.my_gpus import my_gpus
 from workshop_utils.hardware.reading import GpuReading
 from workshop_utils.monitor.host import HostReading
-from workshop_utils.monitor.my_gpus import my_gpus
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
 from workshop_utils.monitor.token_energy import TokenEnergy

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from workshop_utils.hardware.my_gpus import my_gpus
 from workshop_utils.hardware.nvml_brief import BriefNvml
 from workshop_utils.hardware.reading import Reading
 from workshop_utils.monitor.host import Host, HostReading
-from workshop_utils.monitor.my_gpus import my_gpus
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription

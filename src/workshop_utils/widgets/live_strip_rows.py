@@ -10,9 +10,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from workshop_utils.hardware.my_gpus import ALL_HIDDEN
 from workshop_utils.hardware.reading import GpuReading
 from workshop_utils.monitor.host import HostReading
-from workshop_utils.monitor.my_gpus import ALL_HIDDEN
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.units import GIB
 

@@ -14,7 +14,7 @@ from workshop_utils.measure.bench_memory_machine import bench_machine
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import DTYPES, BenchCase
 from workshop_utils.parallel.bench_models import model_with_weights
-from workshop_utils.parallel.bench_result import RankFailedError
+from workshop_utils.parallel.bench_result import RankFailedError, RunFigures
 from workshop_utils.parallel.bench_text import comparison_text as own_text
 from workshop_utils.parallel.big_model.bench_accelerate_case import (
     CHOICES,
@@ -108,9 +108,16 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [figures.as_json() for figures in done] + [figures.as_json() for figures in ours]
         print(json.dumps(rows[0] if rows and len(planned) + len(own) == 1 else rows, indent=2))
     else:
-        tables = [comparison_text(done)] * bool(done) + [own_text(ours)] * bool(ours)
-        print("\n\nThis workshop's strategies: ".join(tables))
+        print(all_tables(done, ours))
     return int(failed or failed_too)
+
+
+def all_tables(done: Sequence[AccelerateFigures], ours: Sequence[RunFigures]) -> str:
+    """Return what ran, in words; either may be nothing, where it was not asked for or failed."""
+    tables = [comparison_text(done)] if done else []
+    if ours:
+        tables.append(f"This workshop's strategies: {own_text(ours)}")
+    return "\n\n".join(tables)
 
 
 def run_all(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from workshop_utils.hardware.my_gpus import SLURM_GPUS, VISIBLE, held_gpus, my_gpus
 from workshop_utils.hardware.reading import GpuReading, Reading
-from workshop_utils.monitor.my_gpus import SLURM_GPUS, VISIBLE, held_gpus, my_gpus
 from workshop_utils.monitor.sample import Sample
 
 STEP, JOB = SLURM_GPUS
