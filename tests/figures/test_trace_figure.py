@@ -40,7 +40,7 @@ def test_a_phase_goes_from_mark_to_mark_and_counts_samples_in_which_a_gpu_comput
     assert [both.value(index, SM) for index in (0, 1)] == [80, 20]
 
 
-def test_a_mean_leaves_out_what_was_not_reported_and_a_gpu_that_is_lost(tmp_path: Path) -> None:
+def test_a_median_leaves_out_what_was_not_reported_and_a_gpu_that_is_lost(tmp_path: Path) -> None:
     lost = {"index": 1, "name": GPU, "status": "lost", "error": "it fell off the bus"}
     samples = [(gpu(0, 50), gpu(1, 30)), (gpu(0, 70), lost), (gpu(0, 90, dram_percent=None), lost)]
     (phase,) = phases(made(tmp_path, list(enumerate(samples)), [(0, "decode")]))

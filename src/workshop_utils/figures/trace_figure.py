@@ -68,7 +68,7 @@ def trace_figure(trace: Trace) -> Picture:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=4, fontsize=9, handlelength=3.5)
         words = "; ".join(f"{phase.name}: {in_words(phase, gpus, shown[0])}" for phase in found)
-        what = f"What the GPUs did, mean {shown[0].words}, while any of them computes"
+        what = f"What the GPUs did, median {shown[0].words}, while any of them computes"
         return Picture(figure, f"{what}. {words}. {note}")
 
 

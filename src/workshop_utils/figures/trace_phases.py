@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from workshop_utils.monitor.trace import Trace
@@ -49,7 +49,10 @@ class Phase:
         return len(self.computing) * self.step
 
     def value(self, index: int, figure: Figure) -> float | None:
-        """Return a figure of one GPU: the mean, of its memory the most; None where nothing was reported."""
+        """Return a figure of one GPU: the median, which a moment of loading does not move, of memory the most.
+
+        None where nothing was reported.
+        """
         found = [
             gpu[figure.name] / figure.unit
             for sample in self.computing
@@ -58,7 +61,7 @@ class Phase:
         ]
         if not found:
             return None
-        return max(found) if figure is MEMORY else fmean(found)
+        return max(found) if figure is MEMORY else median(found)
 
 
 def gpus_of(sample: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -62,9 +62,8 @@ def caption_of(trace: Trace, shown: Sequence[Figure], rows: Sequence[Sequence[st
     missing = [figure.words.partition(",")[0] for figure in FIGURES if figure not in shown]
     place = where_recorded(trace)
     parts = [
-        f"Means over the samples in which a GPU computes: the {activity} of at least one is "
-        f"{COMPUTES_PERCENT:g} % or more. Loading, and the first and last moments, are among them; so means "
-        "lie below the highest stretches of the figure.",
+        f"Medians of the samples in which a GPU computes: the {activity} of at least one is "
+        f"{COMPUTES_PERCENT:g} % or more. Loading, and the first and last moments, are among them.",
         f"{NOTHING}: no figure to average." if any(NOTHING in row for row in rows) else "",
         f"No GPU reports: {', '.join(missing)}." if missing else "",
         f"{place[0].upper()}{place[1:]}.",
