@@ -49,7 +49,7 @@ class Phase:
         return len(self.computing) * self.step
 
     def value(self, index: int, figure: Figure) -> float | None:
-        """Return a figure of one GPU: the median, which a moment of loading does not move, of memory the most.
+        """Return a figure of one GPU: the median, which moments of loading do not move, of memory the most.
 
         None where nothing was reported.
         """
@@ -61,7 +61,7 @@ class Phase:
         ]
         if not found:
             return None
-        return max(found) if figure is MEMORY else median(found)
+        return max(found) if figure is MEMORY else float(median(found))
 
 
 def gpus_of(sample: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

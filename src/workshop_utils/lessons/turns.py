@@ -19,9 +19,11 @@ class Turns:
         self._noted: list[tuple[str, int, Any, Any]] = []
         self._clock = (0.0, None)
 
-    def __call__(self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False) -> Runner:
+    def __call__(
+        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, prompt: int = 0
+    ) -> Runner:
         number, self._made = self._made, self._made + 1
-        return TimedRunner(self, number, decoder, batch, room, keep_logits)
+        return TimedRunner(self, number, decoder, batch, room, keep_logits, prompt)
 
     def note(self, phase: str, micro_batch: int, began: Any, ended: Any) -> None:
         """Keep one turn; the times are those of ``moment``."""

@@ -56,7 +56,7 @@ def generate(  # noqa: PLR0913 - prompts, how many tokens, and how they go throu
     parts = micro(prompts, micro_batches)
     room = max(map(len, prompts)) + new_tokens
     with torch.inference_mode():
-        runners = [runner(decoder, len(part), room, keep_logits) for part in parts]
+        runners = [runner(decoder, len(part), room, keep_logits, max(map(len, part))) for part in parts]
         inputs = [padded(part, decoder.device) for part in parts]
         link.meet()
         wait(decoder.device)

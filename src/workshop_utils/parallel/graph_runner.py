@@ -1,7 +1,7 @@
-"""Decoding from a CUDA graph: the step is recorded once and then replayed, one launch for all its kernels."""
+"""Runs from CUDA graphs: a pass is recorded once and then replayed, one launch for all its kernels."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from workshop_utils.parallel.cache import KvCache
@@ -14,59 +14,122 @@ from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 # Before a graph is recorded, kernels must be compiled and NCCL connected.
 WARM_UPS = 2
+# Prompts of more tokens together keep a GPU busy for longer than their launches take: some 10 ms on one rank,
+# 25 where ranks sum in between.
+MOST_RECORDED_TOKENS = 2048
 
 
-class GraphRunner(Runner):
-    """A runner whose step is a graph on a GPU; what it reads and writes has one place for good."""
+class RecordedPass:
+    """A pass as a graph on a GPU; what it reads and writes has one place for good.
 
-    def __init__(
-        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, tricks: Tricks = ALL_TRICKS
-    ) -> None:
+    ``run`` takes nothing, reads ``inputs`` and returns logits or hidden states, and what is handed on.
+    """
+
+    def __init__(self, run: Callable[[], tuple[Any, Any]], inputs: tuple[Any, ...], device: str) -> None:
         import torch
 
-        super().__init__(decoder, batch, room, keep_logits, tricks)
-        device = torch.device(decoder.device)
-        self._step = one_token(decoder, self.cache, tricks)
-        if decoder.embedding is not None:
-            self._input = torch.zeros((batch, 1), dtype=torch.long, device=device)
-        else:
-            self._input = torch.zeros((batch, 1, decoder.spec.hidden), dtype=decoder.dtype, device=device)
+        self.inputs = inputs
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self._run()
+                run()
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result, self._output = self._run()
-        # The warm-ups and the recording counted tokens that there are not.
+        with torch.cuda.graph(self._graph, pool=memory_of_graphs()):
+            self.result, self.output = run()
+
+    def replay(self, *inputs: Any) -> None:
+        """Run on these; ``result`` and ``output`` hold what came out until the next replay."""
+        for place, given in zip(self.inputs, inputs, strict=True):
+            place.copy_(given)
+        self._graph.replay()
+
+
+class GraphRunner(Runner):
+    """A runner whose step is a graph, and so is its prefill where the prompts are short.
+
+    ``prompt``: tokens of the longest prompt that will come, 0 where that is not known.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - as every runner
+        self,
+        decoder: Decoder,
+        batch: int,
+        room: int,
+        keep_logits: bool = False,
+        prompt: int = 0,
+        tricks: Tricks = ALL_TRICKS,
+    ) -> None:
+        super().__init__(decoder, batch, room, keep_logits, prompt, tricks)
+        step, x = one_token(decoder, self.cache, tricks), self._place(1)
+        self._step = RecordedPass(lambda: self._with_output(step(x)), (x,), decoder.device)
+        self._prompts = self._recorded_prefill(prompt) if self._records(prompt) else None
+        # The warm-ups and the recordings counted tokens that there are not.
         self.cache.lengths.zero_()
         self.cache.longest = 0
 
-    def prefill(self, x: Any, lengths: Any) -> Any:
-        """Run prompts, eagerly: with many tokens a launch costs nothing beside its work."""
-        if not self.tricks.kernels:
-            return super().prefill(x, lengths)
-        return self._given(fast_prefill(self.decoder, x, self.cache, lengths))
+    def _records(self, prompt: int) -> bool:
+        """Experts are chosen by the host in a prefill, which no graph can hold."""
+        short = 0 < self.batch * prompt <= MOST_RECORDED_TOKENS
+        return short and self.tricks.kernels and self.decoder.spec.experts is None
 
-    def _run(self) -> tuple[Any, Any]:
-        """Return the step's logits or hidden states, and what is handed on: tokens, or the same."""
-        result = self._step(self._input)
+    def _recorded_prefill(self, prompt: int) -> RecordedPass:
+        import torch
+
+        decoder, x = self.decoder, self._place(prompt)
+        lengths = torch.full((self.batch,), prompt, device=decoder.device)
+        return RecordedPass(
+            lambda: self._with_output(fast_prefill(decoder, x, self.cache, lengths)),
+            (x, lengths),
+            decoder.device,
+        )
+
+    def _place(self, tokens: int) -> Any:
+        """Return where ids or hidden states of so many tokens of each sequence are read from."""
+        import torch
+
+        decoder = self.decoder
+        if decoder.embedding is not None:
+            return torch.zeros((self.batch, tokens), dtype=torch.long, device=decoder.device)
+        shape = (self.batch, tokens, decoder.spec.hidden)
+        return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+
+    def _with_output(self, result: Any) -> tuple[Any, Any]:
+        """Return logits or hidden states, and what is handed on: tokens, or the same."""
         if self.decoder.head is None or not self.tricks.device_sampling:
             return result, result
         return result, pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
 
+    def prefill(self, x: Any, lengths: Any) -> Any:
+        """Run prompts; long ones eagerly, as a launch costs nothing beside their work."""
+        if self._prompts is not None and x.shape == self._prompts.inputs[0].shape:
+            return self._replayed(self._prompts, x.shape[1], x, lengths)
+        if not self.tricks.kernels:
+            return super().prefill(x, lengths)
+        return self._given(fast_prefill(self.decoder, x, self.cache, lengths))
+
     def step(self, x: Any) -> Any:
-        """Replay the step on ``x``; the result is a copy, because the next replay overwrites its place."""
-        self._input.copy_(x)
-        self._graph.replay()
-        self.cache.longest += 1
+        """Replay the step on ``x``."""
+        return self._replayed(self._step, self.cache.longest + 1, x)
+
+    def _replayed(self, recorded: RecordedPass, longest: int, *inputs: Any) -> Any:
+        """Return a copy of what comes out, because the next replay overwrites its place."""
+        recorded.replay(*inputs)
+        self.cache.longest = longest
         if self.logits is not None and self.decoder.head is not None:
-            self.logits.append(self.decoder.all_logits(self._result).float().cpu())
+            self.logits.append(self.decoder.all_logits(recorded.result).float().cpu())
         if self.decoder.head is not None and not self.tricks.device_sampling:
-            return picked_on_host(self._output, self.decoder)
-        return self._output.clone()
+            return picked_on_host(recorded.output, self.decoder)
+        return recorded.output.clone()
+
+
+@cache
+def memory_of_graphs() -> Any:
+    """Return the memory that all graphs of this process work in: one replays at a time, and results stay."""
+    import torch
+
+    return torch.cuda.graph_pool_handle()
 
 
 def one_token(decoder: Decoder, cache: KvCache, tricks: Tricks) -> Callable[[Any], Any]:

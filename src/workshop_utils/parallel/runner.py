@@ -10,10 +10,19 @@ from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 
 class Runner:
-    """Keeps the cache of ``batch`` sequences, and with ``keep_logits``, on the last stage, all logits."""
+    """Keeps the cache of ``batch`` sequences, and with ``keep_logits``, on the last stage, all logits.
 
-    def __init__(
-        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, tricks: Tricks = ALL_TRICKS
+    ``prompt``: tokens of the longest prompt that will come, for a runner that prepares itself for it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what runs, how much of it, and how
+        self,
+        decoder: Decoder,
+        batch: int,
+        room: int,
+        keep_logits: bool = False,
+        prompt: int = 0,
+        tricks: Tricks = ALL_TRICKS,
     ) -> None:
         self.decoder, self.batch, self.tricks = decoder, batch, tricks
         self.cache = decoder.new_cache(batch, room)
