@@ -31,6 +31,7 @@ def plan(gpus: int) -> Iterator[list[str]]:
     yield [*one, "--model", TWENTY_FOUR, *LONG]
     yield [*one, "--model", EIGHT, *BATCH]
     yield from ([*one, "--model", EIGHT, *SHORT, "--without", trick] for trick in TRICKS)
+    yield [*one, "--model", EIGHT, *SHORT, "--without", "graph,static_cache"]
     if gpus < 2:
         return
     yield [*two, "--model", EIGHT, *SHORT, "--check"]

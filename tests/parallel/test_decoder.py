@@ -9,9 +9,12 @@ import torch
 from tiny import FAMILIES, write_config
 
 from workshop_utils.parallel.decoder import Decoder
+from workshop_utils.parallel.generate import generate
 from workshop_utils.parallel.load import load_decoder
 from workshop_utils.parallel.plain import load_plain
+from workshop_utils.parallel.runner import Runner, runner_for
 from workshop_utils.parallel.spec import read_spec
+from workshop_utils.parallel.tricks import ALL_TRICKS
 from workshop_utils.parallel.weights import CheckpointWeights, TwinWeights
 
 ROOM = 40
@@ -60,6 +63,22 @@ def test_prompts_of_unequal_length_do_not_see_one_another(family: str, tmp_path:
         ]
         for got, want in zip(logits, expected, strict=True):
             assert (got[row] - want[0]).abs().max() <= LOGITS
+
+
+@torch.inference_mode()
+def test_a_cache_that_grows_with_each_token_gives_the_same_tokens(tmp_path: Path) -> None:
+    decoder = decoder_of(write_config(tmp_path, "llama"))
+    rows = [row[:length].tolist() for row, length in zip(prompts(), (12, 5, 9), strict=True)]
+    made: list[Runner] = []
+
+    def growing(*arguments: Any) -> Runner:
+        made.append(runner_for(decoder, ALL_TRICKS.without(("static_cache",)))(*arguments))
+        assert made[-1].cache.room == 12
+        return made[-1]
+
+    assert generate(decoder, rows, 6, runner=growing).tokens == generate(decoder, rows, 6).tokens
+    # Of six new tokens the last one is never fed back.
+    assert made[0].cache.room == made[0].cache.keys[0].shape[2] == 12 + 5
 
 
 def test_a_step_leaves_the_embedding_and_the_experts_that_nobody_chooses(tmp_path: Path) -> None:

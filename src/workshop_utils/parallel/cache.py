@@ -32,6 +32,14 @@ class KvCache:
         self.lengths += 1
         self.longest += 1
 
+    def grow(self) -> None:
+        """Make room for one more token, as a cache must that has none to spare: all of it is copied."""
+        import torch.nn.functional as F
+
+        self.keys = [F.pad(keys, (0, 0, 0, 1)) for keys in self.keys]
+        self.values = [F.pad(values, (0, 0, 0, 1)) for values in self.values]
+        self.room += 1
+
     def filled(self, lengths: Any, longest: int) -> None:
         """Set what a prefill has left."""
         self.lengths.copy_(lengths)

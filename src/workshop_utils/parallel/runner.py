@@ -25,7 +25,7 @@ class Runner:
         tricks: Tricks = ALL_TRICKS,
     ) -> None:
         self.decoder, self.batch, self.tricks = decoder, batch, tricks
-        self.cache = decoder.new_cache(batch, room)
+        self.cache = decoder.new_cache(batch, room if tricks.static_cache or not prompt else prompt)
         self.logits: list[Any] | None = [] if keep_logits else None
 
     def prefill(self, x: Any, lengths: Any) -> Any:
@@ -34,6 +34,8 @@ class Runner:
 
     def step(self, x: Any) -> Any:
         """Run one token of each sequence, ids (batch, 1) or hidden states; returns as ``prefill``."""
+        if self.cache.longest == self.cache.room:
+            self.cache.grow()
         return self._given(self.decoder.step(x, self.cache))
 
     def _given(self, result: Any) -> Any:
@@ -52,12 +54,12 @@ def picked_on_host(part: Any, decoder: Decoder) -> Any:
 
 
 def runner_for(decoder: Decoder, tricks: Tricks = ALL_TRICKS) -> Callable[..., Runner]:
-    """Return what runs a decoder: on a GPU from a CUDA graph.
+    """Return what runs a decoder: on a GPU from a CUDA graph, in which every tensor has its place for good.
 
     Without our kernels, a step with experts asks the host which ones, and no graph can hold that.
     """
     asks_the_host = decoder.spec.experts is not None and not tricks.kernels
-    if decoder.device == "cpu" or asks_the_host or not tricks.graph:
+    if decoder.device == "cpu" or asks_the_host or not (tricks.graph and tricks.static_cache):
         return partial(Runner, tricks=tricks)
     from workshop_utils.parallel.graph_runner import GraphRunner
 

@@ -9,13 +9,16 @@ from workshop_utils.errors import WorkshopError
 class Tricks:
     """All are on unless somebody asks.
 
-    ``graph``: a step is a CUDA graph, one launch. ``kernels``: our products, rotation and attention for one
-    token, else torch's. ``fused``: Q, K and V are one product, gate and up another. ``one_shot``: ranks
-    write their parts of a sum into one another's memory over NVLink, instead of NCCL's ring.
-    ``device_sampling``: the next token is chosen on the GPU, else logits go to the host.
+    ``graph``: a step is a CUDA graph, one launch. ``static_cache``: the KV cache has all its room from the
+    start, else all of it is copied into a larger one for each token, which no graph can hold. ``kernels``:
+    our products, rotation and attention for one token, else torch's. ``fused``: Q, K and V are one product,
+    gate and up another. ``one_shot``: ranks write their parts of a sum into one another's memory over NVLink,
+    instead of NCCL's ring. ``device_sampling``: the next token is chosen on the GPU, else logits go to the
+    host.
     """
 
     graph: bool = True
+    static_cache: bool = True
     kernels: bool = True
     fused: bool = True
     one_shot: bool = True

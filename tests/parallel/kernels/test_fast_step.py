@@ -55,7 +55,8 @@ def test_on_a_gpu_a_step_is_a_graph_unless_it_asks_the_host_which_experts(
     torchs = ALL_TRICKS.without(("kernels",))
     assert runner_for(decoder).func is GraphRunner
     assert runner_for(decoder, torchs).func is (Runner if experts else GraphRunner)
-    assert runner_for(decoder, ALL_TRICKS.without(("graph",))).func is Runner
+    for needed in ("graph", "static_cache"):
+        assert runner_for(decoder, ALL_TRICKS.without((needed,))).func is Runner
 
 
 @pytest.mark.parametrize(("family", "layers"), [("llama", 1), ("gemma3_text", 3), ("mixtral", 1)])
