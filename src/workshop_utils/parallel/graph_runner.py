@@ -1,8 +1,9 @@
 """Runs from CUDA graphs: a pass is recorded once and then replayed, one launch for all its kernels."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
@@ -36,14 +37,21 @@ class RecordedPass:
                 run()
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=memory_of_graphs()):
+        shared = next((each.memory for each in ALIVE), None)
+        with torch.cuda.graph(self._graph, pool=shared):
             self.result, self.output = run()
+        self.memory: Any = self._graph.pool()
+        ALIVE.add(self)
 
     def replay(self, *inputs: Any) -> None:
         """Run on these; ``result`` and ``output`` hold what came out until the next replay."""
         for place, given in zip(self.inputs, inputs, strict=True):
             place.copy_(given)
         self._graph.replay()
+
+
+# All passes work in the memory of the first one: one replays at a time, and what came out of others stays.
+ALIVE: WeakSet[RecordedPass] = WeakSet()
 
 
 class GraphRunner(Runner):
@@ -122,14 +130,6 @@ class GraphRunner(Runner):
         if self.decoder.head is not None and not self.tricks.device_sampling:
             return picked_on_host(recorded.output, self.decoder)
         return recorded.output.clone()
-
-
-@cache
-def memory_of_graphs() -> Any:
-    """Return the memory that all graphs of this process work in: one replays at a time, and results stay."""
-    import torch
-
-    return torch.cuda.graph_pool_handle()
 
 
 def one_token(decoder: Decoder, cache: KvCache, tricks: Tricks) -> Callable[[Any], Any]:
