@@ -1,11 +1,12 @@
 """When each turn of a pipeline stage began and ended: a turn is one micro-batch in one stage's layers."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.generate import wait
-from workshop_utils.parallel.runner import Runner
+from workshop_utils.parallel.runner import Runner, runner_for
 
 
 class Turns:
@@ -19,11 +20,9 @@ class Turns:
         self._noted: list[tuple[str, int, Any, Any]] = []
         self._clock = (0.0, None)
 
-    def __call__(
-        self, decoder: Decoder, batch: int, room: int, keep_logits: bool = False, prompt: int = 0
-    ) -> Runner:
+    def __call__(self, decoder: Decoder, *arguments: Any) -> Any:
         number, self._made = self._made, self._made + 1
-        return TimedRunner(self, number, decoder, batch, room, keep_logits, prompt)
+        return TimedRunner(self, number, runner_for(decoder)(decoder, *arguments))
 
     def note(self, phase: str, micro_batch: int, began: Any, ended: Any) -> None:
         """Keep one turn; the times are those of ``moment``."""
@@ -57,21 +56,27 @@ class Turns:
         return float(moment) if zero is None else at + zero.elapsed_time(moment) / 1000
 
 
-class TimedRunner(Runner):
-    """A runner of one micro-batch that notes its turns."""
+class TimedRunner:
+    """Notes the turns of a runner of one micro-batch; on a GPU that runs from graphs.
 
-    def __init__(self, turns: Turns, number: int, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._turns, self._number = turns, number
+    Without them a turn of a small model would be the time that its host takes to launch it.
+    """
+
+    def __init__(self, turns: Turns, number: int, runner: Runner) -> None:
+        self._turns, self._number, self._runner = turns, number, runner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
 
     def prefill(self, x: Any, lengths: Any) -> Any:
-        began = self._turns.moment(self.decoder.device)
-        result = super().prefill(x, lengths)
-        self._turns.note("prefill", self._number, began, self._turns.moment(self.decoder.device))
-        return result
+        return self._noted("prefill", self._runner.prefill, x, lengths)
 
     def step(self, x: Any) -> Any:
-        began = self._turns.moment(self.decoder.device)
-        result = super().step(x)
-        self._turns.note("decode", self._number, began, self._turns.moment(self.decoder.device))
+        return self._noted("decode", self._runner.step, x)
+
+    def _noted(self, phase: str, run: Callable[..., Any], *inputs: Any) -> Any:
+        device = self._runner.decoder.device
+        began = self._turns.moment(device)
+        result = run(*inputs)
+        self._turns.note(phase, self._number, began, self._turns.moment(device))
         return result

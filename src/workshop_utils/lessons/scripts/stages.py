@@ -20,7 +20,7 @@ with join(Layout(pipeline=stages)) as world:  # which stage am I, and how do I r
     for sequences, micro_batches in runs:
         prompts = torch.randint(3, 1000, (sequences, prompt_tokens)).tolist()
         if world.device != "cpu":  # on a GPU, what is new to the process takes many times as long
-            generate(stage, prompts, new_tokens, link=world.link, micro_batches=micro_batches)
+            generate(stage, prompts, new_tokens, link=world.link, micro_batches=micro_batches, runner=Turns())
         turns = Turns()  # notes when each micro-batch is computed here
         made = generate(
             stage, prompts, new_tokens, link=world.link, micro_batches=micro_batches, runner=turns
