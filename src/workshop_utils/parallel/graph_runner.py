@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from workshop_utils.parallel.cache import KvCache
 from workshop_utils.parallel.decoder import Decoder
@@ -15,18 +14,24 @@ from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 
 # Before a graph is recorded, kernels must be compiled and NCCL connected.
 WARM_UPS = 2
-# Prompts of more tokens together keep a GPU busy for longer than their launches take: some 10 ms on one rank,
-# 25 where ranks sum in between.
+# Prompts of more tokens together keep a GPU busy for longer than their launches take, some 10 ms.
 MOST_RECORDED_TOKENS = 2048
 
 
 class RecordedPass:
     """A pass as a graph on a GPU; what it reads and writes has one place for good.
 
-    ``run`` takes nothing, reads ``inputs`` and returns logits or hidden states, and what is handed on.
+    ``run`` takes nothing, reads ``inputs`` and returns logits or hidden states, and what is handed on. It
+    works in the memory of the pass ``beside`` it, which never replays at the same time.
     """
 
-    def __init__(self, run: Callable[[], tuple[Any, Any]], inputs: tuple[Any, ...], device: str) -> None:
+    def __init__(
+        self,
+        run: Callable[[], tuple[Any, Any]],
+        inputs: tuple[Any, ...],
+        device: str,
+        beside: "RecordedPass | None" = None,
+    ) -> None:
         import torch
 
         self.inputs = inputs
@@ -37,21 +42,19 @@ class RecordedPass:
                 run()
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        shared = next((each.memory for each in ALIVE), None)
-        with torch.cuda.graph(self._graph, pool=shared):
+        with torch.cuda.graph(self._graph, pool=None if beside is None else beside.memory):
             self.result, self.output = run()
-        self.memory: Any = self._graph.pool()
-        ALIVE.add(self)
+
+    @property
+    def memory(self) -> Any:
+        """What it works in."""
+        return self._graph.pool()
 
     def replay(self, *inputs: Any) -> None:
         """Run on these; ``result`` and ``output`` hold what came out until the next replay."""
         for place, given in zip(self.inputs, inputs, strict=True):
             place.copy_(given)
         self._graph.replay()
-
-
-# All passes work in the memory of the first one: one replays at a time, and what came out of others stays.
-ALIVE: WeakSet[RecordedPass] = WeakSet()
 
 
 class GraphRunner(Runner):
@@ -78,9 +81,13 @@ class GraphRunner(Runner):
         self.cache.longest = 0
 
     def _records(self, prompt: int) -> bool:
-        """Experts are chosen by the host in a prefill, which no graph can hold."""
-        short = 0 < self.batch * prompt <= MOST_RECORDED_TOKENS
-        return short and self.tricks.kernels and self.decoder.spec.experts is None
+        """Experts are chosen by the host in a prefill, which no graph can hold.
+
+        Of several ranks none does: in a graph, NCCL's sums of a megabyte waited for ever (two H200s).
+        """
+        decoder, short = self.decoder, 0 < self.batch * prompt <= MOST_RECORDED_TOKENS
+        alone = decoder.tensor.size == 1 and decoder.embedding is not None and decoder.head is not None
+        return short and alone and self.tricks.kernels and decoder.spec.experts is None
 
     def _recorded_prefill(self, prompt: int) -> RecordedPass:
         import torch
@@ -91,6 +98,7 @@ class GraphRunner(Runner):
             lambda: self._with_output(fast_prefill(decoder, x, self.cache, lengths)),
             (x, lengths),
             decoder.device,
+            beside=self._step,
         )
 
     def _place(self, tokens: int) -> Any:
