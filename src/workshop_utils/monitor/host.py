@@ -15,7 +15,7 @@ from workshop_utils.monitor.host_traffic import HostTraffic
 
 MACHINE = "machine"
 # Limits change only when an administrator or a scheduler changes them; reading them takes a dozen files.
-LIMITS_SECONDS = 10.0
+LIMITS_SECONDS = 30.0
 NO_PSUTIL = (
     "The Python package psutil is not installed where JupyterLab runs, so CPU and memory cannot be read; "
     "install it there and restart the server."
