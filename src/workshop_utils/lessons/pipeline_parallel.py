@@ -112,6 +112,11 @@ def in_words(micro_batches: int) -> str:
     return f"{micro_batches} micro-batch{'es' if micro_batches > 1 else ''}"
 
 
+def in_milliseconds(length: float) -> str:
+    """Return a turn's length; of a GPU's short ones a tenth matters."""
+    return f"{length:.0f}" if length >= 10 else f"{length:.1f}"
+
+
 def ideal_figure(stages: int, *micro_batches: int) -> Picture:
     """Draw the ideal schedules of one batch in so many micro-batches."""
     rows = [[ideal_schedule(stages, count)] for count in micro_batches]
@@ -142,7 +147,7 @@ def bubble_table(runs: Sequence[StagesRun]) -> Table:
             (
                 f"{run.micro_batches}",
                 f"{bubble(STAGES, run.micro_batches):.0%}",
-                " and ".join(f"{length:.0f}" for length in lengths),
+                " and ".join(map(in_milliseconds, lengths)),
                 f"{uneven:.0%}",
                 f"{measured_bubble(run):.0%}",
             )
@@ -164,7 +169,7 @@ def decode_table(runs: Sequence[StagesRun]) -> Table:
                 f"{run.sequences}",
                 f"{run.micro_batches}",
                 f"{run.sequences / run.micro_batches:.0f}",
-                " and ".join(f"{length:.0f}" for length in lengths),
+                " and ".join(map(in_milliseconds, lengths)),
                 f"{run.decode_tokens_per_s:.0f}",
             )
         )
