@@ -1,4 +1,4 @@
-"""Bytes into words: decimal GB for model footprints, GiB for what a driver reports."""
+"""Quantities into words: decimal GB for model footprints, GiB for what a driver reports."""
 
 GB = 10**9
 GIB = 2**30
@@ -17,3 +17,8 @@ def format_gib(size_bytes: float) -> str:
     if abs(size_bytes) < GIB / 10:
         return f"{size_bytes / MIB:.1f} MiB"
     return f"{size_bytes / GIB:.1f} GiB"
+
+
+def format_share(share: float) -> str:
+    """Return a share of 1 in percent, a small one with a decimal: ``42%``, ``0.3%``."""
+    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from workshop_utils.figures.picture import Picture
 from workshop_utils.figures.style import COLOURS, INK, workshop_style
+from workshop_utils.units import format_share
 
 GIGA, TERA = 1e9, 1e12
 # From here on FLOP/s are counted in TFLOP/s: a GPU's.
@@ -42,7 +43,7 @@ def roofline_figure(
         for mark, look in zip(marks, MARKS, strict=False):
             top = min(flops_per_second, mark.intensity * bytes_per_second) / size
             words.append(f"{mark.label}: {mark.flops_per_second / size:,.3g} {unit} "
-                         f"({mark.flops_per_second / size / top:.0%})")  # fmt: skip
+                         f"({format_share(mark.flops_per_second / size / top)})")  # fmt: skip
             _mark(axes, mark.intensity, (mark.flops_per_second / size, top), look, words[-1])
         lowest = min(left * bytes_per_second, *(mark.flops_per_second for mark in marks)) / size
         _axes(axes, (lowest / 3, flops_per_second / size * ROOM), unit)

@@ -22,6 +22,7 @@ from workshop_utils.models.small_model import small_model_folder
 from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.plain import generate_plain
+from workshop_utils.units import format_share
 
 NEW_TOKENS, REPEATS = 9, 2
 VALUE_BYTES = {"float32": 4, "bfloat16": 2}
@@ -189,17 +190,12 @@ def roofline_table(passes: Sequence[Pass], machine: Machine) -> Table:
             f"{one.bytes / 1e9:.2f}",
             f"{one.intensity:,.1f}",
             f"{one.flops_per_second / 1e9:,.1f}",
-            _share_words(one.flops_per_second / one.limit(machine)),
+            format_share(one.flops_per_second / one.limit(machine)),
         )
         for one in passes
     ]
     headers = ("pass", "GFLOP", "GB read", "FLOP per byte", "GFLOP/s", "of its limit")
     return Table(headers, rows, f"FLOP and bytes computed from the model's shape. {machine}.")
-
-
-def _share_words(share: float) -> str:
-    """Return a share in percent, a small one with a decimal: on a large GPU it is not 0."""
-    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
 
 
 def step_bytes(shape: Architecture, dtype: str = "bfloat16") -> int:
