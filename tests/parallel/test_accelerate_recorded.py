@@ -179,3 +179,13 @@ def test_beside_other_gpus_every_constant_is_assumed() -> None:
     for text in ("1 x A40", "1 x A40 + 1 x H200", "none"):
         for name in speeds():
             assert constant(name, imagined_devices(text))["certainty"] == "assumed", (text, name)
+
+
+def test_what_new_lengths_cost_in_fitted_maps_is_what_their_runs_show() -> None:
+    found = []
+    for run in runs_of({"placement": "fit"}):
+        parts = predict_again(run).tpot.parts
+        assert parts[-1].name == "context lengths met for the first time"
+        gpus = len(run.settings["limits_bytes"]) or 1
+        found.append((tpot(run) - sum(part.ms for part in parts[:-1])) / gpus)
+    assert [round(min(found)), round(max(found))] == speeds()["new_length_ms"]["in_fitted_maps_ms"]

@@ -15,6 +15,7 @@ from workshop_utils.parallel.big_model.speed import speeds
 from workshop_utils.units import GB
 
 REFERENCES, ACCELERATE = "two_h100_references.json", "accelerate_two_h200.json"
+COLD_LOAD = "cold_load_one_h200.json"
 LARGE, EAGER = "mistral-small-24b", "transformers, eager"
 OF_STRATEGY = {"none": ONE, "layers": SPLIT}
 WORDS = {ONE: "one GPU", SPLIT: "layers split over two GPUs"}
@@ -73,14 +74,25 @@ def placements_table(runs: Sequence[Measurement]) -> Table:
         "ms, measured",
         "time against one GPU",
     )
-    first = speeds()["new_length_ms"]["value"]
+    first = speeds()["new_length_ms"]["in_fitted_maps_ms"]
     caption = (
         f"{note_of(runs)}; those of a lone H200 while the other GPU of its machine was at work. Each time "
         "was predicted before its run (75 % in host memory: with the copy speed that 25 and 50 % had shown). "
-        "Maps fitted to smaller GPUs ran once, on context lengths new to the process, which cost about "
-        f"{first:g} ms more a token and GPU."
+        "Maps fitted to smaller GPUs ran once, on context lengths new to the process, which cost "
+        f"{first[0]} to {first[1]} ms more a token and GPU."
     )
     return Table(headers, rows, caption, text_columns=2)
+
+
+def cold_load(folder: Path | str = "recorded") -> str:
+    """Return how fast a checkpoint was loaded whose files were in no memory, beside its disk."""
+    (run,) = load_measurements(Path(folder) / COLD_LOAD)
+    loaded, read = (run.values[f"{name}_gb_per_s"].value for name in ("load", "read"))
+    seconds = run.values["load"].value
+    return (
+        f"Loading: shards of {run.settings['model']}, none of them in the page cache, took {seconds:.0f} s "
+        f"at {loaded:.2f} GB/s; the disk alone gave {read:.2f} GB/s ({note_of([run])})."
+    )
 
 
 def peak_words(run: Measurement, predicted: Prediction) -> tuple[str, str]:

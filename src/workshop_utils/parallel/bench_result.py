@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from workshop_utils.measure.provenance import several
 from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import BenchCase, random_prompts
@@ -57,7 +59,9 @@ class RunFigures:
 
     @property
     def sequences(self) -> int:
-        return self.case.batch * self.case.layout.data
+        """Those that are decoded at a time; a replica that failed decodes none."""
+        failed = len(self.answered.failures) if self.answered is not None else 0
+        return self.case.batch * (self.case.layout.data - failed)
 
     @property
     def tokens_per_s(self) -> float:
@@ -107,9 +111,9 @@ class RunFigures:
 
     @property
     def joules_per_token(self) -> float | None:
-        """Energy of all GPUs over all new tokens, prefills included; None where no GPU says."""
+        """Energy of all GPUs over all new tokens, prefills included; None where not all of it is known."""
         used = [rank.get("joules") for rank in self.ranks]
-        if not used or None in used:
+        if not used or None in used or (self.answered is not None and self.answered.failures):
             return None
         return sum(map(float, filter(None, used))) / (self.sequences * self.case.new * self.case.repeats)
 
@@ -183,7 +187,12 @@ def run_replicas(case: BenchCase, device: str | None, timeout_seconds: float) ->
         return None if result.finished else result.message
 
     prompts = random_prompts(case, case.batch * replicas * case.repeats)
-    answered = answer_all(prompts, replicas, start, stop=stopped.set)
+    with tqdm(total=len(prompts), desc=f"{replicas} × {each} ranks", unit="prompt", leave=False) as bar:
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        answered = answer_all(prompts, replicas, start, stop=stopped.set, progress=show)
     rows.sort(key=lambda row: (row["replica"], row["rank"]))
     return RunFigures(case, Path(case.model).name, tuple(rows), case.predicted_bytes or None, answered)
 

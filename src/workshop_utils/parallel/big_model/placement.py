@@ -61,7 +61,7 @@ def placement_of(skeleton: Any, modules: Mapping[str, Key], devices: DeviceSet) 
     names = {id(module): name for name, module in skeleton.named_modules()}
     embedding = home_of(names[id(skeleton.get_input_embeddings())], modules)
     head = skeleton.get_output_embeddings()
-    main = devices.main.key
+    main: Key = main_of(modules)
     moved: dict[Key, list[int]] = {HOST: [], DISK: []}
     for name, size in modules_with_parameters(skeleton):
         home = home_of(name, modules)
@@ -77,6 +77,14 @@ def placement_of(skeleton: Any, modules: Mapping[str, Key], devices: DeviceSet) 
         moved_by_device={home: sum(sizes) for home, sizes in moved.items()},
         largest_moved_bytes=max([*moved[HOST], *moved[DISK]], default=0),
     )
+
+
+def main_of(modules: Mapping[str, Key]) -> Key:
+    """Return what runs the parts on the host and the disk: the first GPU that the map uses, else the host.
+
+    That is accelerate's choice (``dispatch_model``, big_modeling.py): a GPU that holds nothing runs nothing.
+    """
+    return min((home for home in modules.values() if isinstance(home, int)), default=HOST)
 
 
 def modules_with_parameters(skeleton: Any) -> Iterator[tuple[str, int]]:
