@@ -136,8 +136,10 @@ def test_every_machine_has_its_placements() -> None:
 def test_gpus_can_be_made_smaller() -> None:
     small = capped(imagined_devices("2 x H100-80GB"), [12.0])
     assert [gpu.free_bytes for gpu in small.gpus] == [12 * 2**30]
-    with pytest.raises(WorkshopError, match=r"names 3 GPUs and 2 are here"):
+    with pytest.raises(WorkshopError, match=r"names 3 GPUs and 2 are here; give at most 2"):
         capped(imagined_devices("2 x A40"), [12.0] * 3)
+    with pytest.raises(WorkshopError, match=r"nan GiB of GPU 0 \(A40\) cannot be had"):
+        capped(imagined_devices("1 x A40"), [float("nan")])
     with pytest.raises(WorkshopError, match=r"99 GiB of GPU 0 \(A40\) cannot be had, 44\.\d GiB are free"):
         capped(imagined_devices("1 x A40"), [99.0])
 
@@ -148,7 +150,7 @@ REFUSED = [
     ([*SMALL, "--placements", "cpu50"], r"there is none; the CPU itself can offload to the disk: disk50"),
     ([*SMALL, "--placements", "split"], r"split needs two GPUs and 0 may be used; choose one or disk50"),
     ([*SMALL, "--gpus", "2"], r"--gpus 2 is out of range; leave it out"),
-    ([*SMALL, "--cap-gib", "12"], r"--cap-gib names 1 GPUs and 0 are here"),
+    ([*SMALL, "--cap-gib", "12"], r"--cap-gib names 1 GPUs and 0 are here; leave it out, there is none"),
     ([*SMALL, "--batch", "0"], r"batch 0 is out of range"),
     ([*SMALL, "--twin", "--cold-load"], r"--cold-load times the files of a checkpoint, and a twin has none"),
     ([*SMALL[:2], "--tokens", "9000", "--device", "cpu"], r"9000 \+ 32 tokens are more than the 8,192"),
@@ -175,6 +177,55 @@ def test_what_will_not_hold_is_not_started(monkeypatch: pytest.MonkeyPatch) -> N
         WorkshopError, match=r"need 131\.\d GiB of host memory, which has 64\.0 GiB free; choose fit"
     ):
         command.run(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("disk50", ", or choose a smaller share, for example disk25."), ("disk1", ".")]
+)
+def test_a_full_disk_says_what_helps_a_disk(name: str, step: str, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    arguments = parser.parse_args([*SMALL, "--offload-folder", str(tmp_path / "offload")])
+    with pytest.raises(WorkshopError) as refused:
+        command.planned_case(name, imagined_devices("1 x A40", disk_gb=0.02), EIGHT, arguments)
+    assert f"of the disk of {tmp_path}/offload, which has 19.1 MiB free; " in str(refused.value)
+    assert str(refused.value).endswith(f"free; name an --offload-folder on another disk{step}")
+
+
+def test_a_full_host_says_what_helps_a_host() -> None:
+    with pytest.raises(WorkshopError, match=r"4\.0 GiB of host .* for example cpu25, or the disk: disk50\."):
+        place("cpu50", imagined_devices("1 x A40", host_gib=4), EIGHT)
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_bad_offload_folder_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "run_case", lambda *_: pytest.fail("started"))
+    (tmp_path / "index.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "file").write_bytes(b"")
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    for folder, sentence in (
+        (tmp_path, "already has index.json"),
+        (tmp_path / "file", "file is a file; name another"),
+        (tmp_path / "file" / "x", r"cannot be made, because \S+/file is a file; name another"),
+        (Path("/proc/offload"), "cannot write in /proc"),
+    ):
+        words = [*SMALL, "--placements", "disk50", "--offload-folder", str(folder)]
+        with pytest.raises(WorkshopError, match=sentence):
+            command.run(parser.parse_args(words))
+
+
+@pytest.mark.parametrize("text", ["-3", "0", "nan", "inf", "soon"])
+def test_a_time_that_nobody_can_wait_for_is_refused_at_once(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([*SMALL, f"--timeout={text}"])
+    assert f"--timeout: {text!r} is no time to wait; give seconds, for example 540" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_model")

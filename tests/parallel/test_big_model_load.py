@@ -234,6 +234,11 @@ def test_a_disk_that_takes_no_more_of_a_twin_is_said_and_emptied(tmp_path: Path)
         ({"": "cuda:0"}, r"puts '' on 'cuda:0'; the devices are 'cpu', 'disk'"),
         ({"model": 3, "lm_head": HOST}, r"puts 'model' on 3; the devices are"),
         ({"model": HOST, "lm_head": DISK}, r"puts 'lm_head' on the disk; name an offload folder"),
+        (
+            {"": HOST, "model.layrs.3": HOST},
+            r"names 'model\.layrs\.3', which .* are 'model\.layers\.3'",
+        ),
+        ({"": HOST, "?": HOST}, r"names '\?', which LlamaForCausalLM .* are 'model', 'lm_head'"),
     ],
 )
 def test_a_map_that_cannot_be_is_one_sentence(sharded: Path, modules: dict[str, Key], sentence: str) -> None:
@@ -241,6 +246,12 @@ def test_a_map_that_cannot_be_is_one_sentence(sharded: Path, modules: dict[str, 
         load_checkpoint(sharded, modules, dtype="float32")
     with pytest.raises(WorkshopError, match=sentence):
         dispatch_twin(str(sharded), modules, dtype="float32")
+
+
+def test_a_map_may_name_parameters_and_buffers(sharded: Path) -> None:
+    beside: dict[str, Key] = {"lm_head.weight": HOST, "model.rotary_emb.inv_freq": HOST}
+    release(dispatch_twin(str(sharded), ALONE | beside, dtype="float32"))
+    release(load_checkpoint(sharded, ALONE | beside, dtype="float32"))
 
 
 def test_one_file_is_a_checkpoint_too(small_model: Path) -> None:

@@ -14,6 +14,7 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.parallel.big_model.offload_folder import (
     INDEX,
     MARKER,
+    check_offload_folder,
     clear_if_dead,
     clear_offload_folder,
     save_index,
@@ -130,11 +131,37 @@ def test_a_full_disk_is_said_before_anything_is_written(
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     # Not a read-only folder: root, as in a container, writes there all the same.
-    with pytest.raises(
-        WorkshopError, match=r"cannot write in /proc/offload \(.*\); name another --offload-folder"
-    ):
+    with pytest.raises(WorkshopError, match=r"cannot write in /proc \(.*\); name another --offload-folder"):
         take_offload_folder(Path("/proc/offload"), TENSORS, 0)
     file = tmp_path / "file"
     file.write_bytes(b"")
     with pytest.raises(WorkshopError, match=r"file is a file; name another --offload-folder"):
         take_offload_folder(file, TENSORS, 0)
+    with pytest.raises(WorkshopError, match=r"x/y cannot be made, because \S+/file is a file; name another"):
+        take_offload_folder(file / "x" / "y", TENSORS, 0)
+    clear_if_dead(file / "x")
+
+
+def test_a_dry_check_says_the_same_and_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "offload"
+    check_offload_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+    command = [sys.executable, "-c", OTHER_RUN, str(folder), "die"]
+    subprocess.run(command, check=False)
+    (folder / INDEX).write_text("{}", encoding="utf-8")  # the killed run's own
+    left = sorted(folder.iterdir())
+    check_offload_folder(folder)
+    assert sorted(folder.iterdir()) == left
+    (folder / MARKER).unlink()
+    with pytest.raises(WorkshopError, match=rf"already has {INDEX}"):
+        check_offload_folder(folder)
+
+
+def test_what_a_killed_run_left_on_a_full_disk_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "offload"
+    subprocess.run([sys.executable, "-c", OTHER_RUN, str(folder), "die"], check=False)
+    module = "workshop_utils.parallel.big_model.offload_folder"
+    monkeypatch.setattr(f"{module}.require_writable", lambda *_: pytest.fail("wrote on a full disk"))
+    check_offload_folder(folder)

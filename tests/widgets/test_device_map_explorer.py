@@ -30,6 +30,7 @@ from workshop_utils.widgets.device_map_explorer import DeviceMapExplorer, device
 from workshop_utils.widgets.device_map_explorer_controls import HERE, OTHER_DEVICES
 from workshop_utils.widgets.device_map_explorer_result import FITTING, Asked, explore, parts_words
 from workshop_utils.widgets.device_path_view import map_text, stops_of
+from workshop_utils.widgets.device_table_view import tpot_html
 
 SMALL = "smollm2-135m"
 
@@ -245,6 +246,16 @@ def test_the_switch_keeps_open_what_each_new_value_would_close() -> None:
     assert explorer.html.count("<details open>") == explorer.html.count("<details") == 2
 
 
+@pytest.mark.parametrize(
+    ("ms", "words"), [(10.0, "100 tokens/s"), (0.7, "1,400 tokens/s"), (30.0, "33 tokens/s"), (4e3, "0.25 ")]
+)
+def test_a_rate_is_a_number_that_people_write(ms: float, words: str) -> None:
+    explored = explore(Asked(SMALL, imagined_devices("1 x A40"), 512, 1, "bfloat16", FITTING, None))
+    part = replace(explored.tpot.parts[0], ms=ms)
+    timed = replace(explored, tpot=replace(explored.tpot, parts=(part,)))
+    assert f"(TPOT): {words}" in plain(tpot_html(timed, opened=False))
+
+
 def test_parts_in_words() -> None:
     assert parts_words(True, [0, 1, 2, 5], False) == "embedding, layers 0–2, layer 5"
     assert parts_words(False, [], True) == "head"
@@ -281,7 +292,7 @@ def test_bad_numbers_and_models_are_sentences_beside_their_controls() -> None:
     controls.batch.field.value = "0"
     assert "batch 0 is out of range" in slot(explorer, "batch")
     controls.host.value = "-1"
-    assert "host_gib -1 is no memory" in slot(explorer, "devices")
+    assert "host memory cannot be -1 GiB" in slot(explorer, "devices")
     controls.model.list.value = OTHER_MODEL
     controls.model.text.value = "smollm3-135"
     assert "smollm3-135" in slot(explorer, "model")
@@ -402,6 +413,8 @@ def test_loads_on_host_and_disk_and_leaves_nothing(
     assert result is not None
     on_disk = result.fit.placement.bytes_by_device["disk"]
     assert on_disk > 0
+    killed = [sys.executable, "-c", OTHER_KERNEL, str(tmp_path), "die"]
+    subprocess.run(killed, stdout=subprocess.DEVNULL, check=False)
     here.load.button.click()
     assert here.load.loaded, here.load.report.value
     written = sum(file.stat().st_size for file in tmp_path.rglob("*.dat"))
@@ -409,6 +422,35 @@ def test_loads_on_host_and_disk_and_leaves_nothing(
     assert plain(here.load.report.value).count("the same") == len(result.fit.devices.all)
     here.load.button.click()
     assert list(tmp_path.iterdir()) == []
+
+
+OTHER_KERNEL = """
+import os, signal, sys, tempfile, time
+from pathlib import Path
+from workshop_utils.parallel.big_model.offload_folder import take_offload_folder
+folder = Path(tempfile.mkdtemp(prefix="explorer-", dir=sys.argv[1]))
+take_offload_folder(folder, ["a"], 10)
+(folder / "a.dat").write_bytes(b"half")
+print(folder, flush=True)
+time.sleep(60) if sys.argv[2] == "wait" else os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_kernel_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "explorer-mine").mkdir()
+    (tmp_path / "explorer-mine" / "a.dat").write_bytes(b"not of an explorer")
+    start = [sys.executable, "-c", OTHER_KERNEL, str(tmp_path)]
+    killed = subprocess.run([*start, "die"], stdout=subprocess.PIPE, text=True, check=False)
+    with subprocess.Popen([*start, "wait"], stdout=subprocess.PIPE, text=True) as living:
+        assert living.stdout
+        kept = Path(living.stdout.readline().strip())
+        assert (Path(killed.stdout.strip()) / "a.dat").exists()
+        load_module.remove_abandoned(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "explorer-mine"])
+        assert (kept / "a.dat").exists()
+        living.kill()
+    load_module.remove_abandoned(tmp_path)
+    assert [file.name for file in tmp_path.rglob("*")] == ["explorer-mine", "a.dat"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Load it here: a map carried out on this machine's devices, measured beside predicted, and let go again."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from html import escape
@@ -12,6 +13,7 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.parallel.big_model.devices import DISK, HOST, Key
 from workshop_utils.parallel.big_model.dispatched_twin import dispatch_twin
 from workshop_utils.parallel.big_model.load import offloaded_modules, release
+from workshop_utils.parallel.big_model.offload_folder import clear_if_dead
 from workshop_utils.storage import cache_folder
 from workshop_utils.units import format_gib
 from workshop_utils.widgets.device_map_explorer_result import Explored
@@ -20,6 +22,7 @@ from workshop_utils.widgets.style import box_html
 from workshop_utils.widgets.words import difference
 
 LOAD = "Load it here"
+FOLDER_PREFIX = "explorer-"
 TWIN = "Makes a shape twin: the true architecture with random weights, and nothing is downloaded."
 
 
@@ -90,7 +93,8 @@ class LoadHere:
         folder = None
         if placement.bytes_by_device[DISK]:
             cache_folder().mkdir(parents=True, exist_ok=True)
-            self._folder = tempfile.TemporaryDirectory(prefix="explorer-", dir=cache_folder())
+            remove_abandoned(cache_folder())
+            self._folder = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=cache_folder())
             folder = Path(self._folder.name)
         gpus = [gpu.key for gpu in found.fit.devices.gpus]
         before = {key: torch.cuda.memory_allocated(key) for key in gpus}
@@ -125,6 +129,16 @@ def why_not(found: Explored | None) -> str:
     if lacking:
         return f"Not loaded, because it would run out of memory: {'; '.join(lacking)}."
     return ""
+
+
+def remove_abandoned(cache: Path) -> None:
+    """Remove the offload folders of explorers whose kernel was killed; those of living ones stay."""
+    for folder in cache.glob(f"{FOLDER_PREFIX}*"):
+        # Another user's, or not empty: somebody lives there. An empty one that a living explorer has just
+        # made may go too, taking it makes it again.
+        with contextlib.suppress(OSError):
+            clear_if_dead(folder)
+            folder.rmdir()
 
 
 def host_bytes(model: Any) -> int:

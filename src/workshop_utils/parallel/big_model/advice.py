@@ -1,4 +1,4 @@
-"""Which way to run a model on some devices, and why: one sentence with the expected cost.
+"""Which way to run a model on some devices, and why: a sentence or two with the expected cost.
 
 Memory is the memory engine's, times are those of ``speed.py``; both say how sure they are.
 """
@@ -6,27 +6,36 @@ Memory is the memory engine's, times are those of ``speed.py``; both say how sur
 from dataclasses import dataclass
 
 from workshop_utils.errors import WorkshopError
-from workshop_utils.memory.estimate import estimate
-from workshop_utils.memory.kv_cache import kv_cache_bytes
 from workshop_utils.memory.layout_check import first_obstacle
-from workshop_utils.memory.sharding import whole_model
 from workshop_utils.models.architecture import Architecture
 from workshop_utils.models.find import find_architecture
-from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet
-from workshop_utils.parallel.big_model.fitting import Fit, fitting_map
-from workshop_utils.parallel.big_model.module_sizes import module_sizes
-from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot, speeds
-from workshop_utils.units import GB, format_gb
+from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet, PlacementDevice
+from workshop_utils.parallel.big_model.fitting import Fit, fitting_map, roomiest_counts
+from workshop_utils.parallel.big_model.other_ways import (
+    FOUR_BITS,
+    LAUNCHING,
+    FourBits,
+    in_four_bits,
+    roomiest,
+    tensor_ms,
+    tensor_set,
+)
+from workshop_utils.parallel.big_model.peaks import workload_of
+from workshop_utils.parallel.big_model.speed import ExpectedTpot, expected_tpot
+from workshop_utils.units import format_gb
 
 CHOICES = (
-    "cpu", "one_gpu", "data_parallel", "tensor_parallel", "layer_split", "quantise", "offload", "does_not_fit"
+    "cpu", "one_gpu", "data_parallel", "tensor_parallel", "layer_split", "half_precision", "quantise",
+    "offload", "does_not_fit",
 )  # fmt: skip
-FOUR_BITS = "nf4"
+HALF, FULL = "bfloat16", "float32"
+# The shortest tensor parallel step of a recorded run is 2.5 ms; shorter ones wait for sums, not for bytes.
+SHORTEST_TENSOR_MS = 2.0
 
 
 @dataclass(frozen=True)
 class Advice:
-    """``choice``: one of ``CHOICES``; ``fit`` and ``expected``: of Accelerate's map, where one holds."""
+    """``choice``: one of ``CHOICES``; ``expected``: the time of Accelerate's map ``fit``, or of 4 bits."""
 
     choice: str
     sentence: str
@@ -37,55 +46,97 @@ class Advice:
 def advise(model: str, devices: DeviceSet, *, tokens: int, batch: int = 1, dtype: str = "bfloat16") -> Advice:
     """Return how to run ``batch`` sequences of ``tokens`` tokens on these devices."""
     architecture = find_architecture(model)
-    replicas = len(devices.gpus)
-    if replicas > 1 and batch > 1:
-        share = -(-batch // replicas)
-        alone = replica_fit(model, devices, tokens, share, dtype)
-        if alone is not None:
-            return data_advice(model, devices, alone, (tokens, share, dtype))
+    work = (tokens, batch, dtype)
+    shared = data_advice(model, architecture, devices, work)
+    if shared is not None:
+        return shared
     try:
         fit = fitting_map(model, devices, tokens=tokens, batch=batch, dtype=dtype)
     except WorkshopError as refusal:
-        small = quantised_gpus(architecture, devices, tokens, batch)
-        if small:
-            return Advice("quantise", f"Quantise to 4 bits: {words_of_four_bits(architecture, small)}.")
-        return Advice("does_not_fit", str(refusal))
+        return smaller_advice(model, devices, work) or Advice("does_not_fit", str(refusal))
     expected = expected_tpot(model, fit.placement, fit.devices, tokens=tokens, batch=batch, dtype=dtype)
     if fit.offloads:
-        return offload_advice(architecture, devices, fit, expected, (tokens, batch))
+        offloading = offload_words(fit, expected)
+        more = "more GPUs" if devices.gpus else "a GPU"
+        sentence = f"Offload, for a few answers only: {offloading}; or take {more}."
+        return smaller_advice(model, devices, work, f"; in {dtype} {offloading}") or Advice(
+            "offload", sentence, fit, expected
+        )
     if fit.gpus > 1:
-        return split_advice(model, architecture, fit, expected, (tokens, batch, dtype))
-    return alone_advice(devices, fit, expected)
+        return split_advice(model, architecture, devices, (fit, expected), work)
+    return alone_advice(model, architecture, devices, (fit, expected), work)
 
 
-def replica_fit(model: str, devices: DeviceSet, tokens: int, share: int, dtype: str) -> Fit | None:
-    """Return the map of a replica on the smallest GPU alone, where it holds one; then all others do too."""
-    smallest = min(devices.gpus, key=lambda gpu: gpu.free_bytes)
+def data_advice(
+    model: str, architecture: Architecture, devices: DeviceSet, work: tuple[int, int, str]
+) -> Advice | None:
+    """Return the advice for several prompts and a model that several GPUs hold; None for all others.
+
+    As many GPUs as have a prompt, the roomiest first. What the last of them holds, those before it do too.
+    """
+    tokens, batch, dtype = work
+    by_room = roomiest(devices)
+    for count in range(min(len(by_room), batch), 1, -1):
+        share = -(-batch // count)
+        fit = replica_fit(model, architecture, devices.only([by_room[count - 1]]), (tokens, share, dtype))
+        if fit is None:
+            continue
+        expected = expected_tpot(model, fit.placement, fit.devices, tokens=tokens, batch=share, dtype=dtype)
+        names = replica_words(devices, by_room[:count])
+        prompts = f"{'up to' if batch % count else 'its'} {share} prompt{'' if share == 1 else 's'}"
+        sentence = (
+            f"Data parallel: each of {names} holds the model with the cache of {prompts}, "
+            f"{time_words(expected)}; splitting the model would only add what they say to one another."
+        )
+        return Advice("data_parallel", sentence, fit, expected)
+    return None
+
+
+def replica_fit(
+    model: str, architecture: Architecture, alone: DeviceSet, work: tuple[int, int, str]
+) -> Fit | None:
+    """Return the map of a replica on one GPU, None where it does not hold one."""
+    tokens, share, dtype = work
+    # Asked first, because a map that offloads takes long to find and is no replica.
+    if not roomiest_counts(architecture, workload_of(tokens, share, dtype), alone.gpus):
+        return None
     try:
-        fit = fitting_map(model, devices.only([smallest]), tokens=tokens, batch=share, dtype=dtype)
+        fit = fitting_map(model, alone, tokens=tokens, batch=share, dtype=dtype)
     except WorkshopError:
         return None
     return None if fit.offloads else fit
 
 
-def data_advice(model: str, devices: DeviceSet, fit: Fit, work: tuple[int, int, str]) -> Advice:
-    """Return the advice for several prompts and a model that every GPU holds."""
-    tokens, share, dtype = work
-    expected = expected_tpot(model, fit.placement, fit.devices, tokens=tokens, batch=share, dtype=dtype)
-    sentence = (
-        f"Data parallel: each of the {len(devices.gpus)} GPUs holds the model with the cache of its {share} "
-        f"prompts, {time_words(expected)}; splitting the model would only add what they say to one another."
-    )
-    return Advice("data_parallel", sentence, fit, expected)
+def replica_words(devices: DeviceSet, chosen: list[PlacementDevice]) -> str:
+    """Return which GPUs hold a replica."""
+    if len(chosen) == len(devices.gpus):
+        return f"the {len(chosen)} GPUs"
+    numbers = ", ".join(str(gpu.key) for gpu in devices.only(chosen).gpus)
+    return f"{len(chosen)} of the {len(devices.gpus)} GPUs (numbers {numbers})"
 
 
-def alone_advice(devices: DeviceSet, fit: Fit, expected: ExpectedTpot) -> Advice:
+def alone_advice(
+    model: str,
+    architecture: Architecture,
+    devices: DeviceSet,
+    found: tuple[Fit, ExpectedTpot],
+    work: tuple[int, int, str],
+) -> Advice:
     """Return the advice for a model that one device holds."""
+    fit, expected = found
     if not devices.gpus:
         sentence = f"There is no GPU: the CPU holds it, {time_words(expected)}; more memory buys no speed."
         return Advice("cpu", sentence, fit, expected)
     spare = len(devices.gpus) - 1
-    more = f"the other {spare} would wait for it" if spare else "ask for no more"
+    more = "ask for no more"
+    if spare:
+        others = "the other GPU" if spare == 1 else f"the other {spare} GPUs"
+        more = f"a device_map over {others} too would only be slower"
+        together = tensor_set(architecture, devices, 2, work)
+        step = tensor_ms(model, architecture, together, work) if together else 0.0
+        if together and SHORTEST_TENSOR_MS <= step < expected.ms:
+            ranks = f"{len(together.gpus)} (this workshop's runner, vLLM)"
+            more += f", while tensor parallel over {ranks} takes about {milliseconds(step)} a token"
     name = fit.devices.gpus[0].label
     sentence = f"One GPU: {name} holds it with its cache, {time_words(expected)}; {more}."
     return Advice("one_gpu", sentence, fit, expected)
@@ -94,80 +145,73 @@ def alone_advice(devices: DeviceSet, fit: Fit, expected: ExpectedTpot) -> Advice
 def split_advice(
     model: str,
     architecture: Architecture,
-    fit: Fit,
-    expected: ExpectedTpot,
+    devices: DeviceSet,
+    found: tuple[Fit, ExpectedTpot],
     work: tuple[int, int, str],
 ) -> Advice:
     """Return the advice for a model that needs several GPUs: tensor parallel where heads can be shared."""
+    fit, expected = found
     by_map = f"device_map over {fit.gpus} GPUs, {time_words(expected)}, needs no change of the code"
-    known = all(gpu.gpu for gpu in fit.devices.gpus)
-    if not known or first_obstacle(architecture, fit.gpus) is not None:
+    together = tensor_set(architecture, devices, fit.gpus, work)
+    if together is None:
         return Advice("layer_split", f"Layer split: {by_map}; one GPU works at a time.", fit, expected)
-    together = tensor_ms(model, architecture, fit, work)
+    obstacle = first_obstacle(architecture, fit.gpus)
+    why = f", as {fit.gpus} do not fit {obstacle}" if obstacle else ""
+    step = milliseconds(tensor_ms(model, architecture, together, work))
     sentence = (
-        f"Tensor parallel over {fit.gpus} GPUs (vLLM, or `workshop bench run --strategy tensor`): about "
-        f"{milliseconds(together)} a token, because all GPUs read at the same time; for a few prompts "
+        f"Tensor parallel over {len(together.gpus)} GPUs{why} (vLLM, or `workshop bench run --strategy "
+        f"tensor`): about {step} a token, because all GPUs read at the same time; for a few prompts "
         f"Accelerate's {by_map}."
     )
     return Advice("tensor_parallel", sentence, fit, expected)
 
 
-def tensor_ms(model: str, architecture: Architecture, fit: Fit, work: tuple[int, int, str]) -> float:
-    """Return the expected ms of a decode step of which all GPUs read a share, as the slowest does."""
+def smaller_advice(
+    model: str, devices: DeviceSet, work: tuple[int, int, str], otherwise: str = ""
+) -> Advice | None:
+    """Return the advice for weights of fewer bits that GPUs hold, bfloat16 before 4 bits; None where none do.
+
+    ``otherwise``: what the precision that was asked for would take.
+    """
     tokens, batch, dtype = work
-    sizes = module_sizes(model, dtype)
-    size = sum(sizes.layers) + sizes.head + kv_cache_bytes(whole_model(architecture), tokens, batch, dtype)
-    slowest = min(gpu.gpu.bandwidth_gb_per_s for gpu in fit.devices.gpus if gpu.gpu)
-    return float(1000 * size / fit.gpus / (slowest * GB * speeds()["tensor_share"]["value"]))
+    if dtype == FULL:
+        half = advise(model, devices, tokens=tokens, batch=batch, dtype=HALF)
+        if half.choice not in {"quantise", "offload", "does_not_fit"}:
+            sentence = f"Load the weights in {HALF}, as {FULL} does not fit. {half.sentence}"
+            return Advice("half_precision", sentence, half.fit, half.expected)
+    small = in_four_bits(model, devices, tokens, batch)
+    if small is None:
+        return None
+    sentence = f"Quantise to 4 bits: {words_of_four_bits(small)}{otherwise}."
+    return Advice("quantise", sentence, expected=small.expected)
 
 
-def offload_advice(
-    architecture: Architecture, devices: DeviceSet, fit: Fit, expected: ExpectedTpot, work: tuple[int, int]
-) -> Advice:
-    """Return the advice for a model of which a part must lie elsewhere: quantise before you offload."""
+def offload_words(fit: Fit, expected: ExpectedTpot) -> str:
+    """Return what lies elsewhere, and what that takes."""
     away = format_gb(fit.placement.offloaded_bytes)
     where = "in host memory"
     if fit.placement.bytes_by_device[DISK]:
         # Where the CPU computes, what lies in its memory is not offloaded.
         where = "on the disk" if fit.placement.main == HOST else "in host memory and on the disk"
-    offloading = f"{away} would lie {where} and be copied for every token, {time_words(expected)}"
-    small = quantised_gpus(architecture, devices, *work)
-    if small:
-        four_bits = words_of_four_bits(architecture, small)
-        sentence = f"Quantise to 4 bits: {four_bits}; in full precision {offloading}."
-        return Advice("quantise", sentence, fit, expected)
-    return Advice(
-        "offload", f"Offload, for a few answers only: {offloading}; or take more GPUs.", fit, expected
+    return f"{away} would lie {where} and be copied for every token, {time_words(expected)}"
+
+
+def words_of_four_bits(small: FourBits) -> str:
+    """Return what 4 bits change."""
+    many = "one GPU holds" if small.gpus == 1 else f"{small.gpus} GPUs hold"
+    return (
+        f"in {FOUR_BITS} the weights are {format_gb(small.weights_bytes)} and {many} them with the cache, "
+        f"{time_words(small.expected, 'at least')}"
     )
 
 
-def quantised_gpus(architecture: Architecture, devices: DeviceSet, tokens: int, batch: int) -> int:
-    """Return how many of the GPUs hold the model in 4 bits, split by layers; 0 where they do not."""
-    types = [gpu.gpu for gpu in devices.gpus if gpu.gpu]
-    if len(types) != len(devices.gpus) or not types:
-        return 0
-    smallest = min(types, key=lambda gpu: gpu.usable_bytes)
-    free = min(gpu.free_bytes for gpu in devices.gpus)
-    for count in range(1, min(len(types), len(architecture.layers)) + 1):
-        found = estimate(
-            architecture, tokens=tokens, batch=batch, dtype=FOUR_BITS, pipeline_parallel=count, gpu=smallest
-        )
-        if all(rank.fits(free) for rank in found.per_gpu):
-            return count
-    return 0
-
-
-def words_of_four_bits(architecture: Architecture, gpus: int) -> str:
-    """Return what 4 bits change."""
-    size = estimate(architecture, tokens=1, dtype=FOUR_BITS).weights_bytes
-    many = "one GPU" if gpus == 1 else f"{gpus} GPUs"
-    return f"in {FOUR_BITS} the weights are {format_gb(size)} and {many} of these hold it with its cache"
-
-
-def time_words(expected: ExpectedTpot) -> str:
-    """Return the expected time of a token, and whether it is measured or assumed."""
+def time_words(expected: ExpectedTpot, how: str = "about") -> str:
+    """Return the expected time of a token, in which program, and whether it is measured or assumed."""
     largest = max(expected.parts, key=lambda part: part.ms)
-    return f"about {milliseconds(expected.ms)} a token ({expected.certainty}; most of it {largest.name})"
+    # Launching is what an engine with CUDA graphs saves; bytes take every program as long.
+    program = " in transformers' eager generate()" if largest.name == LAUNCHING else ""
+    sure = f"({expected.certainty}; most of it {largest.name})"
+    return f"{how} {milliseconds(expected.ms)} a token{program} {sure}"
 
 
 def milliseconds(value: float) -> str:

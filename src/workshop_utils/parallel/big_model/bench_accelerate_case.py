@@ -12,6 +12,7 @@ from workshop_utils.parallel.big_model.devices import DISK, HOST, DeviceSet, Key
 from workshop_utils.parallel.big_model.fitting import fitting_map, limits_for
 from workshop_utils.parallel.big_model.maps import accelerate_map
 from workshop_utils.parallel.big_model.module_sizes import module_sizes
+from workshop_utils.parallel.big_model.peaks import DevicePeak
 from workshop_utils.parallel.big_model.placement import Placement
 from workshop_utils.units import GIB, format_gib
 
@@ -97,9 +98,10 @@ def place(name: str, devices: DeviceSet, work: BenchCase) -> tuple[DeviceSet, Pl
     away = min(layers - 1, max(1, round(layers * share / 100)))
     placement = mapped(alone, work, layers - away, where)
     if where == HOST and placement.bytes_by_device[DISK]:
+        smaller = f"a smaller share, for example cpu{share // 2}, or the disk" if share > 1 else "the disk"
         raise WorkshopError(
             f"placement {name} needs more than the {format_gib(devices.host.free_bytes)} of host memory that "
-            "are free; choose a smaller share, or the disk."
+            f"are free; choose {smaller}: disk{share}."
         )
     return alone, placement
 
@@ -118,17 +120,34 @@ def mapped(devices: DeviceSet, work: BenchCase, here: int, where: Key) -> Placem
 def capped(devices: DeviceSet, caps_gib: Sequence[float]) -> DeviceSet:
     """Return as many GPUs as there are caps, each with at most so many GiB, as if they were smaller ones."""
     if len(caps_gib) > len(devices.gpus):
-        raise WorkshopError(f"--cap-gib names {len(caps_gib)} GPUs and {len(devices.gpus)} are here.")
+        here = f"give at most {len(devices.gpus)}" if devices.gpus else "leave it out, there is none to use"
+        raise WorkshopError(f"--cap-gib names {len(caps_gib)} GPUs and {len(devices.gpus)} are here; {here}.")
     pairs = zip(devices.gpus, caps_gib, strict=False)
     return replace(devices, gpus=tuple(cap(gpu, gib) for gpu, gib in pairs))
 
 
 def cap(gpu: PlacementDevice, gib: float) -> PlacementDevice:
     """Return a GPU of which only so many GiB may be used."""
-    size = int(gib * GIB)
-    if not 0 < size <= gpu.free_bytes:
+    if not 1 <= gib * GIB <= gpu.free_bytes:
         raise WorkshopError(
             f"{gib:g} GiB of {gpu.label} cannot be had, {format_gib(gpu.free_bytes)} are free; give a "
             "smaller --cap-gib."
         )
+    size = int(gib * GIB)
     return replace(gpu, total_bytes=size, free_bytes=size)
+
+
+def too_large(case: AccelerateCase, peak: DevicePeak) -> WorkshopError:
+    """Return the error for a device that will not hold its part: a GPU, the disk, or a host that computes."""
+    where = peak.device.label
+    step = "choose fit, a larger offloaded share, a shorter text or a smaller batch"
+    if peak.device.key == DISK:
+        where = f"the disk of {case.offload_folder}"
+        step = "name an --offload-folder on another disk"
+        found = OFFLOAD.fullmatch(case.placement)
+        half = int(found[2]) // 2 if found else 0
+        step += f", or choose a smaller share, for example disk{half}" if half else ""
+    return WorkshopError(
+        f"placement {case.placement} is predicted to need {format_gib(peak.process_bytes)} of {where}, which "
+        f"has {format_gib(peak.device.free_bytes)} free; {step}."
+    )

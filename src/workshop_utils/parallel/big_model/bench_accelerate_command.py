@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -23,6 +24,7 @@ from workshop_utils.parallel.big_model.bench_accelerate_case import (
     capped,
     default_placements,
     place,
+    too_large,
 )
 from workshop_utils.parallel.big_model.bench_accelerate_result import (
     AccelerateFigures,
@@ -33,10 +35,10 @@ from workshop_utils.parallel.big_model.bench_accelerate_result import (
 )
 from workshop_utils.parallel.big_model.bench_accelerate_text import comparison_text
 from workshop_utils.parallel.big_model.devices import DISK, DeviceSet, devices_here
+from workshop_utils.parallel.big_model.offload_folder import check_offload_folder
 from workshop_utils.parallel.big_model.own_strategies import own_cases, run_own
 from workshop_utils.parallel.run_command import sigterm_interrupts
 from workshop_utils.storage import cache_folder
-from workshop_utils.units import format_gib
 
 EPILOG = f"""examples:
   workshop bench accelerate --model smollm2-135m --tokens 32 --new 16 --dtype float32 --check
@@ -81,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--cold-load", action="store_true", help="time loading with an empty page cache")
     add("--offload-folder", type=Path, metavar="DIR", help="default: one below the workshop's cache")
     add("--device", choices=("cuda", "cpu"), help="default: the GPUs, where there are some")
-    add("--timeout", type=float, default=540, metavar="SECONDS", help="longest silence of a run")
+    add("--timeout", type=seconds, default=540, metavar="SECONDS", help="longest silence of a run")
     add("--out", type=Path, metavar="FILE", help="add each run to this file, one JSON line")
     add("--json", action="store_true", help="print JSON")
 
@@ -89,6 +91,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def gibibytes(text: str) -> tuple[float, ...]:
     """Read ``12,12.5``."""
     return tuple(float(word) for word in text.split(","))
+
+
+def seconds(text: str) -> float:
+    """Read a time that can be waited for; argparse turns the error into its message."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait; give seconds, for example 540")
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -184,20 +197,18 @@ def planned_case(
     """Return a placement's case and what is expected of it; WorkshopError where it will not hold."""
     given, placement = place(name, devices, work)
     limits = [(int(gpu.key), gpu.model_bytes) for gpu in given.gpus] if arguments.cap_gib else []
-    folder = arguments.offload_folder or cache_folder() / "offload"
+    folder = (arguments.offload_folder or cache_folder() / "offload").absolute()
     needs_folder = bool(placement.bytes_by_device[DISK])
+    if needs_folder:
+        check_offload_folder(folder)
     case = AccelerateCase(
         name, dict(placement.modules), work, tuple(limits),
-        offload_folder=str(folder.absolute()) if needs_folder else None, cold_load=arguments.cold_load,
+        offload_folder=str(folder) if needs_folder else None, cold_load=arguments.cold_load,
     )  # fmt: skip
     predicted = predict(case, given, placement)
     for peak in predicted.peaks:
         if not peak.fits:
-            raise WorkshopError(
-                f"placement {name} is predicted to need {format_gib(peak.process_bytes)} of "
-                f"{peak.device.label}, which has {format_gib(peak.device.free_bytes)} free; choose fit, a "
-                "larger offloaded share, a shorter text or a smaller batch."
-            )
+            raise too_large(case, peak)
     return case, predicted
 
 

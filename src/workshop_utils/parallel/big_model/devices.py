@@ -19,7 +19,11 @@ from workshop_utils.units import GB, GIB, format_gib
 Key = int | str
 HOST, DISK = "cpu", "disk"
 MOST_GPUS = 64
-PART = re.compile(r"(?:(\d+)\s*[x×*]\s*)?(\S.*)", re.IGNORECASE)
+# More digits than any count has are no count: int() refuses some thousands of them.
+PART = re.compile(r"(?:(\d{1,6})\s*[x×*]\s*)?(\S.*)", re.IGNORECASE)
+# What a count and a type have between them: whoever wrote one of these meant more than a type.
+BETWEEN = re.compile(r"[\sx×*;]", re.IGNORECASE)
+LONGEST_NAME = 60
 EXAMPLE = "write for example '4 x A40', or '2 x H100-80GB + 1 x A40'"
 
 
@@ -104,12 +108,12 @@ def imagined_devices(text: str, *, host_gib: float = 64.0, disk_gb: float = 1000
         count = int(found[1] or 1)
         if not 1 <= count <= MOST_GPUS:
             raise WorkshopError(f"{count} GPUs in {text!r} are out of range; give 1 to {MOST_GPUS}.")
-        types += [find_gpu(found[2])] * count
+        types += [named_gpu(found[2], part)] * count
     if len(types) > MOST_GPUS:
         raise WorkshopError(f"{text!r} are {len(types)} GPUs; give at most {MOST_GPUS}.")
-    for name, value in (("host_gib", host_gib), ("disk_gb", disk_gb)):
-        if not value >= 0:
-            raise WorkshopError(f"{name} {value} is no memory; give a number from 0 on.")
+    for name, value, unit in (("host memory", host_gib, "GiB"), ("disk", disk_gb, "GB")):
+        if not 0 <= value < float("inf"):
+            raise WorkshopError(f"{name} cannot be {value} {unit}; give a number from 0 on.")
     gpus = tuple(
         PlacementDevice(number, f"GPU {number} ({gpu.name})", gpu.usable_bytes, gpu.usable_bytes, gpu)
         for number, gpu in enumerate(types)
@@ -121,6 +125,16 @@ def imagined_devices(text: str, *, host_gib: float = 64.0, disk_gb: float = 1000
         PlacementDevice(DISK, "disk", disk, disk),
         True,
     )
+
+
+def named_gpu(name: str, part: str) -> Gpu:
+    """Return the GPU type called ``name``; WorkshopError, with the format where ``part`` tried to keep it."""
+    try:
+        return find_gpu(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…")
+    except WorkshopError as error:
+        if BETWEEN.search(part.strip()) is None:
+            raise
+        raise WorkshopError(f"{str(error).removesuffix('.')}; {EXAMPLE}.") from error
 
 
 def devices_here(offload_folder: Path | None = None) -> DeviceSet:

@@ -211,5 +211,5 @@ def too_large(architecture: Architecture, workload: Workload, devices: DeviceSet
         f"{architecture.name} in {workload.dtype} with {workload.tokens:,} tokens × {workload.batch} needs "
         f"about {format_gib(need)} on one GPU, and no map of Accelerate holds it on {devices.words}: what a "
         "GPU cannot spare is the cache and the activations of its layers. Take a shorter text, a smaller "
-        "batch, a smaller precision or more GPUs."
+        f"batch, a smaller precision or {'more GPUs' if devices.gpus else 'a GPU'}."
     )

@@ -25,8 +25,8 @@ def load_checkpoint(
 
     ``init_empty_weights`` and ``load_checkpoint_and_dispatch``; modules on ``disk`` are copied to
     ``offload_folder``. All files are checked before the first is loaded. Raises WorkshopError for a
-    checkpoint that is not complete or has other names than the model, a device that is not here, and an
-    offload folder that cannot be used; nothing is left then.
+    checkpoint that is not complete or has other names than the model, a map with names or devices that are
+    not here, and an offload folder that cannot be used; nothing is left then.
     """
     from accelerate import load_checkpoint_and_dispatch
 
@@ -90,6 +90,28 @@ def check_names(model: Any, checkpoint: Checkpoint) -> None:
         )
 
 
+def check_map(model: Any, modules: Mapping[str, Key]) -> None:
+    """Raise WorkshopError for a name in the device map that the model does not have.
+
+    Accelerate passes over such an entry, and the part that was meant goes where ``''`` sends it.
+    """
+    import difflib  # only a name that is wrong needs it
+
+    known = {name for name, _ in model.named_modules(remove_duplicate=False)}
+    # Of a module that it takes apart, Accelerate's own map names parameters and buffers too.
+    known |= {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    known |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    for name in modules:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=3) or [
+                child for child, _ in model.named_children()
+            ]
+            raise WorkshopError(
+                f"the device map names {name!r}, which {type(model).__name__} does not have; the closest "
+                f"names are {', '.join(map(repr, close))}."
+            )
+
+
 def tied_names(model: Any) -> list[list[str]]:
     """Return the names of each parameter, several for tied ones."""
     names: dict[int, list[str]] = {}
@@ -118,7 +140,11 @@ def tied_on_disk(
 
 @contextmanager
 def offloading(model: Any, modules: Mapping[str, Key], folder: Path | None) -> Iterator[None]:
-    """Hold the offload folder for what a map puts on the disk; if loading fails, nothing stays there."""
+    """Hold the offload folder for what a map puts on the disk; if loading fails, nothing stays there.
+
+    Raises WorkshopError before for a map with names that the model does not have.
+    """
+    check_map(model, modules)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     away = [name for name in parameters if home_of(name, modules) == DISK]
     if not away or folder is None:

@@ -102,10 +102,11 @@ def check_room(
     Accelerate keeps room for one offloaded layer on the first GPU, which so needs that of two.
     """
     name, largest = largest_layer(skeleton)
+    not_on_gpus = placement.bytes_by_device[HOST] + placement.bytes_by_device[DISK]
     for gpu in devices.gpus:
         size = max_memory.get(gpu.key, 0)
         needed = largest * 2 if gpu.key == devices.main.key else largest
-        if placement.offloaded_bytes and size and not placement.bytes_by_device[gpu.key] and size < needed:
+        if not_on_gpus and size and not placement.bytes_by_device[gpu.key] and size < needed:
             why = ", twice, because offloaded layers come there for their turn," if needed > largest else ""
             raise WorkshopError(
                 f"max_memory gives {gpu.label} {format_gb(size)}, too little for one layer: {name} is "

@@ -33,25 +33,42 @@ def take_offload_folder(folder: Path, tensors: Iterable[str], needed_bytes: int)
     folder that cannot be written, has no room, is used by a living process or holds offloaded weights that
     are not ours.
     """
-    if folder.exists() and not folder.is_dir():
-        raise WorkshopError(f"the offload folder {folder} is a file; {ANOTHER}.")
-    before = read_marker(folder)
-    if before is not None:
-        refuse_living(folder, before)
-        clear_offload_folder(folder)
     files = [*(f"{name}.dat" for name in tensors), INDEX]
-    foreign = [name for name in files if (folder / name).exists()]
-    if foreign:
-        raise WorkshopError(
-            f"the offload folder {folder} already has {foreign[-1]}, which no run of the workshop wrote: "
-            f"Accelerate would read its weights in place of the model's. Empty it, or {ANOTHER}."
-        )
+    check_offload_folder(folder, files)
+    clear_offload_folder(folder)
     require_space(existing_parent(folder), needed_bytes, ANOTHER)
     made = not folder.exists()
     require_writable(folder, ANOTHER)
     process = psutil.Process()
     owner = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
     (folder / MARKER).write_text(json.dumps({**owner, "made": made, "files": files}), encoding="utf-8")
+
+
+def check_offload_folder(folder: Path, files: Iterable[str] = (INDEX,)) -> None:
+    """Raise WorkshopError for a folder that ``take_offload_folder`` would refuse; it stays as it is.
+
+    ``files``: the names that must be free. Room is not looked at, because what a killed run left counts there
+    until it is deleted.
+    """
+    # os.path, not Path: below a folder that may not be searched, Path.exists raises PermissionError.
+    folder = folder.absolute()
+    path = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not path.is_dir():
+        what = "is a file" if path == folder else f"cannot be made, because {path} is a file"
+        raise WorkshopError(f"the offload folder {folder} {what}; {ANOTHER}.")
+    # A killed run of ours may have filled the disk: there the byte that this writes would find no room.
+    if not os.path.exists(folder / MARKER):
+        require_writable(path, ANOTHER)
+    before = read_marker(folder)
+    if before is not None:
+        refuse_living(folder, before)
+    ours = before["files"] if before else ()
+    foreign = [name for name in files if name not in ours and (folder / name).exists()]
+    if foreign:
+        raise WorkshopError(
+            f"the offload folder {folder} already has {foreign[-1]}, which no run of the workshop wrote: "
+            f"Accelerate would read its weights in place of the model's. Empty it, or {ANOTHER}."
+        )
 
 
 def clear_offload_folder(folder: Path) -> None:
@@ -87,7 +104,7 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
         marker = json.loads(file.read_text(encoding="utf-8"))
         if not {"host", "pid", "started", "made", "files"} <= set(marker):
             raise ValueError("fields are missing")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter where a parent is a file
         return None
     except (OSError, ValueError, TypeError) as error:
         raise WorkshopError(
