@@ -57,7 +57,7 @@ def tpot_html(explored: Explored, opened: bool) -> str:
     rate = float(f"{batch * 1000 / tpot.ms:.2g}")
     return box_html(
         f'<p><span class="workshop-calculator-total">{milliseconds(tpot.ms)}</span> a token predicted '
-        f"(TPOT){if_held}: {rate:,g} tokens/s{' in all' if batch > 1 else ''}, {tpot.certainty}.</p>"
+        f"(TPOT){if_held}: {rate:,g} tokens/s{' in all' if batch > 1 else ''}, {tpot.words}.</p>"
         f"<details{' open' if opened else ''}><summary>What takes this time, and where "
         "the numbers come from</summary>"
         f'<table class="numbers"><tbody>{rows}</tbody></table></details>'

@@ -210,7 +210,7 @@ def time_words(expected: ExpectedTpot, how: str = "about") -> str:
     largest = max(expected.parts, key=lambda part: part.ms)
     # Launching is what an engine with CUDA graphs saves; bytes take every program as long.
     program = " in transformers' eager generate()" if largest.name == LAUNCHING else ""
-    sure = f"({expected.certainty}; most of it {largest.name})"
+    sure = f"({expected.words}; most of it {largest.name})"
     return f"{how} {milliseconds(expected.ms)} a token{program} {sure}"
 
 

@@ -47,6 +47,11 @@ class ExpectedTpot:
         counted = [part.certainty for part in self.parts if part.ms >= 0.1 * self.ms]
         return "assumed" if "assumed" in counted else "measured"
 
+    @property
+    def words(self) -> str:
+        """How sure it is, for a reader: parts were measured, the sum was not."""
+        return "from measured parts" if self.certainty == "measured" else self.certainty
+
 
 @functools.cache
 def speeds() -> dict[str, Any]:
