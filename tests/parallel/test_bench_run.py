@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tiny import FAMILIES, write_config
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.machine import InstalledGpu, Machine
 from workshop_utils.measure.measurement import load_measurements
-from workshop_utils.parallel import bench_run_command
+from workshop_utils.memory.kv_cache import kv_cache_bytes
+from workshop_utils.models.find import find_architecture
+from workshop_utils.parallel import bench_checks, bench_run_command
 from workshop_utils.parallel.bench_case import BenchCase
-from workshop_utils.parallel.bench_checks import check_memory
+from workshop_utils.parallel.bench_checks import check_host_memory, check_memory
+from workshop_utils.parallel.bench_result import RunFigures
+from workshop_utils.parallel.bench_worker import unread_bytes
+from workshop_utils.parallel.data import Answered
+from workshop_utils.parallel.load import load_decoder
+from workshop_utils.parallel.padded_heads import with_kv_heads, with_more_heads
+from workshop_utils.parallel.plain import load_model
+from workshop_utils.parallel.spec import read_spec
+from workshop_utils.parallel.weights import TwinWeights
 
 SMALL = ["--model", "smollm2-135m", "--tokens", "16", "--new", "8", "--repeats", "1", "--device", "cpu"]
 
@@ -108,6 +121,82 @@ def test_a_gpu_smaller_than_the_others_is_named_before_anything_starts() -> None
         check_memory(case, uneven)
 
 
+def test_a_model_that_fills_the_memory_is_refused_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_checks, "free_host_bytes", lambda: 64 * 2**30)
+    with pytest.raises(WorkshopError, match=r"one rank .* need 13\d\.\d GiB and this job may use 64\.0 GiB"):
+        bench_checks.checked(BenchCase("plain", "llama-3.1-70b", twin=True), "cpu")
+
+
+def test_the_ranks_of_a_cpu_share_its_memory() -> None:
+    case = BenchCase("data", "llama-3.1-8b", ranks=2, twin=True)
+    architecture = find_architecture("llama-3.1-8b")
+    for enough in (40 * 2**30, None):  # None: nothing says how much there is
+        check_host_memory(case, architecture, enough)
+    with pytest.raises(
+        WorkshopError, match=r"2 ranks on the CPU are predicted to need 3\d\.\d GiB and this job"
+    ):
+        check_host_memory(case, architecture, 20 * 2**30)
+    padded = BenchCase("tensor", "llama-3.1-8b", twin=True, kv_heads=16)  # the engine does not know these
+    with pytest.raises(WorkshopError, match=r"one rank on the CPU is predicted to hold weights of 1\d"):
+        check_host_memory(
+            padded, with_more_heads(architecture, with_kv_heads(read_spec("llama-3.1-8b"), 16)), 0
+        )
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_plain_transformers_reads_what_our_decoder_reads(tmp_path: Path, family: str) -> None:
+    model = str(write_config(tmp_path, family))
+    spec, architecture = read_spec(model), find_architecture(model)
+    ours = load_decoder(
+        spec, TwinWeights("cpu", torch.float32, spec.norm_offset), room=20, device="cpu", dtype=torch.float32,
+    )  # fmt: skip
+    plain = load_model(model, twin=True, device="cpu", dtype=torch.float32)
+    assert ours.unread_bytes(3) == unread_bytes(plain, architecture, 3)
+    assert ours.cache_bytes(3, 20) == kv_cache_bytes(architecture, 20, 3, "float32")
+
+
+def figures_of(case: BenchCase, failures: dict[int, str] | None = None) -> RunFigures:
+    """Return made-up figures; of replicas, where some failed."""
+    rank = {
+        "rank": 0, "stage": 0, "tensor_rank": 0, "ttft_ms": [1.0], "tpot_ms": [1.0], "peak_bytes": 1,
+        "weight_bytes": 1, "copy_bytes_per_second": 1e9, "hardware": "CPU",
+    }  # fmt: skip
+    answered = None if failures is None else Answered([[1]], {0: 1, 1: 0}, failures, 1.0)
+    return RunFigures(case, "made-up", (rank,), None, answered)
+
+
+def made_up(monkeypatch: pytest.MonkeyPatch, *words: str, failures: dict[int, str] | None = None) -> int:
+    """Return the exit code of a run whose figures are made up."""
+    monkeypatch.setattr(bench_run_command, "run_case", lambda case, *_: figures_of(case, failures))
+    parser = argparse.ArgumentParser()
+    bench_run_command.configure(parser)
+    return bench_run_command.run(parser.parse_args([*words, *SMALL]))
+
+
+@pytest.mark.usefixtures("small_model")
+@pytest.mark.parametrize(("failures", "code"), [({}, 0), ({1: "killed"}, 1)], ids=["none", "one"])
+def test_a_replica_that_failed_is_in_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, failures: dict[int, str], code: int
+) -> None:
+    assert made_up(monkeypatch, "--strategy", "data", "--ranks", "2", failures=failures) == code
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_disk_that_fills_up_loses_no_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bench_run_command, "append", full)
+    out = tmp_path / "runs.jsonl"
+    assert made_up(monkeypatch, "--strategy", "plain", "--out", str(out)) == 1
+    said = capsys.readouterr()
+    assert "time per output token" in said.out
+    assert "No space left on device" in said.err
+    assert not out.exists()
+
+
 @pytest.mark.usefixtures("small_model")
 def test_several_values_make_a_table_and_a_file_of_measurements(tmp_path: Path) -> None:
     out = tmp_path / "runs.jsonl"
@@ -146,6 +235,16 @@ def test_plain_transformers_beside_a_pipeline_has_no_micro_batches() -> None:
     assert [(case.ranks, case.micro_batches) for case in cases] == [(1, 1), (2, 2)]
 
 
+@pytest.mark.usefixtures("small_model")
+def test_plain_transformers_beside_a_split_is_neither_split_nor_padded() -> None:
+    parser = argparse.ArgumentParser()
+    bench_run_command.configure(parser)
+    words = ["--strategy", "plain,tensor", *SMALL, "--ranks", "2", "--tp", "2", "--kv-heads", "4"]
+    plain, split = bench_run_command.cases_of(parser.parse_args(words))
+    assert (plain.tensor, plain.kv_heads) == (1, None)
+    assert (split.tensor, split.kv_heads) == (2, 4)
+
+
 REFUSED = [
     (["--strategy", "tensor", "--ranks", "2", *SMALL], r"tensor parallel size 2 does not fit.*choose 1, 3"),
     (["--strategy", "plain", "--ranks", "2", *SMALL], r"plain transformers runs on one rank, not 2"),
@@ -153,7 +252,8 @@ REFUSED = [
     (["--strategy", "tensor", "--ranks", "3", "--tp", "2", *SMALL], r"3 ranks are no multiple"),
     (["--strategy", "plain", *SMALL, "--tokens", "9000"], r"9000 \+ 8 tokens are more than the 8,192"),
     (["--strategy", "plain", *SMALL, "--batch", "0"], r"batch 0 is out of range"),
-    (["--strategy", "plain", "--model", "llama-3.1-8b"], r"no weights of llama-3.1-8b are here; add --twin"),
+    # One that fits in any machine's memory, which is looked at first.
+    (["--strategy", "plain", "--model", "qwen3-0.6b"], r"no weights of qwen3-0.6b are here; add --twin"),
     (["--strategy", "plain", "--model", "llama-9"], r"no model 'llama-9'"),
     (["--strategy", "tensor", "--ranks", "2", "--twin", "--model", "gpt-oss-20b"], r"gpt_oss.*choose"),
     (["--strategy", "sideways", *SMALL], r"strategy 'sideways' is not one of plain, tensor"),
@@ -161,6 +261,17 @@ REFUSED = [
     (["--kv-heads", "2", "--ranks", "2", "--strategy", "tensor", *SMALL], r"3 KV heads and cannot be padded"),
     (["--micro-batches", "2", "--strategy", "pipeline", *SMALL], r"2 micro-batches are more than the 1 pro"),
     (["--strategy", "tensor", *SMALL, "--without", "graph,luck"], r"no trick 'luck'.*choices: graph"),
+    (["--strategy", "", *SMALL], r"--strategy is empty; give one or more of plain, tensor, pipeline, data\."),
+    (["--strategy", "plain", *SMALL, "--model", ""], r"--model is empty; give one or more of .*smollm2-135m"),
+    (["--strategy", "plain", *SMALL, "--batch", ""], r"--batch is empty; give whole numbers"),
+    (["--tp", "0", "--strategy", "tensor", *SMALL], r"--tp 0 is out of range"),
+    (["--pp", "0", "--strategy", "tensor", *SMALL], r"--pp 0 is out of range"),
+    (["--pp", "0", "--strategy", "pipeline", *SMALL], r"--pp 0 is out of range"),
+    (["--pp", "3", "--ranks", "2", "--strategy", "tensor", *SMALL], r"2 ranks are no multiple.*--ranks 3"),
+    (["--kv-heads", "4", "--strategy", "plain", *SMALL], r"pads our own decoder; choose --strategy tensor"),
+    (["--strategy", "plain", *SMALL, "--new", "1"], r"give --new 2 or more: the first token is"),
+    (["--out", "/nonexistent/x.jsonl", "--strategy", "plain", *SMALL], r"its folder is missing; make it, or"),
+    (["--out", "/", "--strategy", "plain", *SMALL], r"/ cannot be written: Is a directory; give another"),
 ]  # fmt: skip
 
 
@@ -178,8 +289,6 @@ def test_what_cannot_be_run_is_said_in_one_sentence(words: list[str], message: s
 
 @pytest.mark.parametrize("words", [("plain",), ("tensor", "--ranks", "2")], ids=["plain", "tensor"])
 def test_a_half_written_checkpoint_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
-    from tiny import write_config
-
     folder = write_config(tmp_path, "llama")
     (folder / "model.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"a": ')
     done = bench("--strategy", *words, "--model", str(folder), "--device", "cpu")

@@ -12,6 +12,8 @@ from workshop_utils.parallel.tricks import ALL_TRICKS, Tricks
 STRATEGIES = ("plain", "tensor", "pipeline", "data")
 DTYPES = ("bfloat16", "float16", "float32")
 MOST = 10**6
+# What the counts are called on the command line, where their names differ.
+OPTIONS = {"tensor": "--tp", "pipeline": "--pp", "micro_batches": "--micro-batches"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,9 @@ class BenchCase:
         for name in ("ranks", "tensor", "pipeline", "batch", "tokens", "new", "micro_batches", "repeats"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+                option = OPTIONS.get(name, name)
                 raise WorkshopError(
-                    f"{name} {value} is out of range; give a whole number from 1 to {MOST:,}."
+                    f"{option} {value} is out of range; give a whole number from 1 to {MOST:,}."
                 )
         ALL_TRICKS.without(tuple(self.without))
         if self.micro_batches > self.batch:
@@ -94,7 +97,8 @@ def case_from_json(text: str) -> BenchCase:
 def split_of(strategy: str, ranks: int, tensor: int | None, pipeline: int | None) -> tuple[int, int]:
     """Return tensor and pipeline parallel size of a strategy on ``ranks`` ranks where nobody gave them.
 
-    ``tensor`` and ``pipeline`` take all ranks for themselves, ``data`` leaves each replica one rank.
+    ``tensor`` and ``pipeline`` take all ranks for themselves, ``data`` leaves each replica one rank. Sizes
+    that were given are returned as they are: ``BenchCase`` says which cannot be.
     """
     if strategy not in STRATEGIES:
         raise WorkshopError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}.")
@@ -103,11 +107,12 @@ def split_of(strategy: str, ranks: int, tensor: int | None, pipeline: int | None
             f"plain transformers runs on one rank, not {ranks}; choose --strategy tensor, pipeline or data, "
             "or leave --ranks out."
         )
-    if strategy == "tensor":
-        return tensor or ranks // (pipeline or 1), pipeline or 1
-    if strategy == "pipeline":
-        return tensor or 1, pipeline or ranks // (tensor or 1)
-    return tensor or 1, pipeline or 1
+    # The other size may be 0 or more than the ranks: it is what is refused, and not what would be left.
+    if tensor is None:
+        tensor = max(1, ranks // max(1, pipeline or 1)) if strategy == "tensor" else 1
+    if pipeline is None:
+        pipeline = max(1, ranks // max(1, tensor)) if strategy == "pipeline" else 1
+    return tensor, pipeline
 
 
 def random_prompts(case: BenchCase, count: int) -> list[list[int]]:

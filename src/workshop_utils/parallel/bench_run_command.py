@@ -8,7 +8,9 @@ from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.measure.bench_memory_command import numbers, words
+from workshop_utils.models.catalogue import load_catalogue
 from workshop_utils.parallel.bench_case import DTYPES, STRATEGIES, BenchCase, split_of
 from workshop_utils.parallel.bench_checks import checked
 from workshop_utils.parallel.bench_models import model_with_weights
@@ -39,7 +41,9 @@ tokens_per_s counts the tokens of the decoding of all sequences. roofline_share 
 weights and the cache takes at the speed of a large copy on this device, over the measured time of a step;
 of experts, those that are chosen where all are equally likely.
 relative_logit_difference is the norm of all logits' differences over that of all logits: in 16 bits, rounding
-alone makes it about 0.01. The exit code is 1 when a rank failed, or --check found other tokens in float32."""
+alone makes it 0.01 (SmolLM2) to 0.09 (Llama 3.1 8B's shape with random weights); "away from float32" says how
+far plain transformers itself is. The exit code is 1 when a rank or replica failed, the file of --out could
+not be written, or --check found other tokens in float32."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +92,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run all cases, one after the other; WorkshopError for bad input before anything starts."""
-    lists = (arguments.model, arguments.strategy, arguments.batch, arguments.tokens)
-    cases = [case_of(arguments, *chosen) for chosen in product(*lists)]
+    cases = cases_of(arguments)
+    if arguments.out:
+        check_writable(arguments.out)
     done: list[RunFigures] = []
     failed = False
     for case in cases:
@@ -102,8 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         done.append(figures)
         failed |= failed_check(figures)
+        failed |= bool(figures.answered and figures.answered.failures)
         if arguments.out:
-            append(figures, arguments.out)
+            failed |= not added(figures, arguments.out)
     if arguments.json:
         rows = [figures.as_json() for figures in done]
         print(json.dumps(rows[0] if rows and len(cases) == 1 else rows, indent=2))
@@ -112,17 +118,66 @@ def run(arguments: argparse.Namespace) -> int:
     return int(failed)
 
 
+def cases_of(arguments: argparse.Namespace) -> list[BenchCase]:
+    """Return all combinations of what has several values; WorkshopError where an option has none."""
+    choices = {
+        "model": f"one or more of {', '.join(entry.name for entry in load_catalogue())}, or a model's folder",
+        "strategy": f"one or more of {', '.join(STRATEGIES)}",
+        "batch": "whole numbers, for example 1,8",
+        "tokens": "whole numbers, for example 128,1024",
+    }
+    for name, valid in choices.items():
+        if not getattr(arguments, name):
+            raise WorkshopError(f"--{name} is empty; give {valid}.")
+    return [
+        case_of(arguments, *chosen) for chosen in product(*(getattr(arguments, name) for name in choices))
+    ]
+
+
+def check_writable(file: Path) -> None:
+    """Raise WorkshopError where no run could be added to a file; leaves no new file behind."""
+    new = not file.exists()
+    try:
+        with file.open("a", encoding="utf-8"):
+            pass
+        if new:
+            file.unlink()
+    except FileNotFoundError:
+        raise WorkshopError(
+            f"{file} cannot be written: its folder is missing; make it, or give another --out."
+        ) from None
+    except OSError as error:
+        raise WorkshopError(f"{file} cannot be written: {error.strerror}; give another --out.") from None
+
+
+def added(figures: RunFigures, file: Path) -> bool:
+    """Add a run to a file, and return whether it could be: a full disk must not lose the figures."""
+    try:
+        append(figures, file)
+    except OSError as error:
+        print(
+            f"workshop bench run, {figures.case.label}: not added to {file} ({error.strerror}); its figures "
+            "are printed only.",
+            file=sys.stderr,
+        )
+        return False
+    return True
+
+
 def case_of(arguments: argparse.Namespace, model: str, strategy: str, batch: int, tokens: int) -> BenchCase:
     """Return the case that the options describe, checked against the model and this machine."""
-    # Beside other strategies, plain transformers is what they are compared with: on one rank.
-    ranks = 1 if strategy == "plain" and len(arguments.strategy) > 1 else arguments.ranks
-    tensor, pipeline = split_of(strategy, ranks, arguments.tp, arguments.pp)
+    # Beside other strategies, plain transformers is what they are compared with: on one rank, unpadded.
+    compared_with = strategy == "plain" and len(arguments.strategy) > 1
+    ranks = 1 if compared_with else arguments.ranks
+    given = (None, None) if compared_with else (arguments.tp, arguments.pp)
+    tensor, pipeline = split_of(strategy, ranks, *given)
     case = BenchCase(
         strategy=strategy, model=model, ranks=ranks, tensor=tensor,
         pipeline=pipeline, twin=arguments.twin, batch=batch, tokens=tokens,
         new=arguments.new, dtype=arguments.dtype,
         micro_batches=1 if strategy == "plain" else arguments.micro_batches,
-        kv_heads=arguments.kv_heads, repeats=arguments.repeats, check=arguments.check,
+        kv_heads=None if compared_with else arguments.kv_heads,
+        repeats=arguments.repeats, check=arguments.check,
         without=tuple(arguments.without),
     )  # fmt: skip
     checked(case, arguments.device)

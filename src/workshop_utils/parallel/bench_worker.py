@@ -13,6 +13,9 @@ import torch
 
 from workshop_utils.measure.process_memory import CpuMemory, GpuMemory, MemoryMeter
 from workshop_utils.measure.provenance import device_name
+from workshop_utils.memory.kv_cache import kv_cache_bytes
+from workshop_utils.models.architecture import Architecture
+from workshop_utils.models.find import find_architecture
 from workshop_utils.parallel.bench_case import BenchCase, case_from_json, random_prompts
 from workshop_utils.parallel.bench_check import CHECKED_TOKENS, compare_with_plain
 from workshop_utils.parallel.bench_replica import replica_run
@@ -58,9 +61,28 @@ def plain_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, An
     def once(new: int, progress: Callable[[int], None]) -> Generation:
         return generate_plain(model, prompts, new, progress)
 
-    weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
-    found = timed(case, once, world, meter) | {"weight_bytes": weight_bytes}
+    architecture = find_architecture(case.model)
+    found = timed(case, once, world, meter) | {
+        "weight_bytes": sum(parameter.nbytes for parameter in model.parameters()),
+        "cache_bytes": kv_cache_bytes(architecture, case.tokens + case.new // 2, case.batch, case.dtype),
+        "unread_bytes": unread_bytes(model, architecture, case.batch),
+    }
     return found | {"max_abs_logit_difference": 0.0, "greedy_tokens_equal": True} if case.check else found
+
+
+def unread_bytes(model: Any, architecture: Architecture, batch: int) -> int:
+    """Return the bytes of a transformers model that a step of ``batch`` sequences need not read.
+
+    Counted as ``Decoder.unread_bytes`` does, so that plain transformers has the same least time of a step.
+    """
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    unread = 0 if head is not None and head.weight is table else int(table.nbytes)
+    experts = next((layer.experts for layer in architecture.layers if layer.experts), None)
+    if experts is None:
+        return unread
+    left = (1 - experts.active / experts.routed) ** batch
+    # Shared experts, which every token passes, have names of their own.
+    return unread + int(left * sum(p.nbytes for name, p in model.named_parameters() if ".experts." in name))
 
 
 def split_run(case: BenchCase, world: World, meter: MemoryMeter) -> dict[str, Any]:
