@@ -31,6 +31,8 @@ from workshop_utils.lessons.accelerate_quantised import quantised_table
 from workshop_utils.lessons.accelerate_quiet import quiet_accelerate
 from workshop_utils.lessons.accelerate_recorded import (
     ACCELERATE,
+    beside_tensor_parallel,
+    cold_load,
     key_of,
     load_placements,
     placements_table,
@@ -266,6 +268,15 @@ def test_times_of_other_hardware_are_never_compared() -> None:
     assert [row[-2:] for row in split.rows] == [("29.8", "1 ×"), ("17.1", "0.57 ×")]
     assert "H100" in split.caption
     assert "H200" not in split.caption
+
+
+def test_what_else_was_recorded_is_said_with_its_figures() -> None:
+    assert "took 25 s at 1.44 GB/s; the disk alone gave 1.53 GB/s (recorded on NVIDIA H200" in cold_load(
+        RECORDED
+    )
+    said = beside_tensor_parallel(RECORDED)
+    assert "Accelerate's map over both took 169 ms a token in a first answer" in said
+    assert "tensor parallel 6.6 ms, one GPU in it 11.8 ms" in said
 
 
 def test_the_text_of_the_notebook_quotes_the_table_and_the_constants() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workshop_utils.lessons.accelerate_maps import size_words
 from workshop_utils.lessons.table import Table
-from workshop_utils.lessons.two_h100 import TOKENS_PER_S, note_of, select
+from workshop_utils.lessons.two_h100 import TOKENS_PER_S, note_of, one, select
 from workshop_utils.measure.measurement import Measurement, load_measurements
 from workshop_utils.parallel.big_model.bench_accelerate_case import FIT, ONE, SPLIT
 from workshop_utils.parallel.big_model.bench_accelerate_result import Prediction
@@ -15,7 +15,7 @@ from workshop_utils.parallel.big_model.speed import speeds
 from workshop_utils.units import GB
 
 REFERENCES, ACCELERATE = "two_h100_references.json", "accelerate_two_h200.json"
-COLD_LOAD = "cold_load_one_h200.json"
+COLD_LOAD, WORKSHOP = "cold_load_one_h200.json", "two_h200_workshop.json"
 LARGE, EAGER = "mistral-small-24b", "transformers, eager"
 OF_STRATEGY = {"none": ONE, "layers": SPLIT}
 WORDS = {ONE: "one GPU", SPLIT: "layers split over two GPUs"}
@@ -49,7 +49,7 @@ def placements_table(runs: Sequence[Measurement]) -> Table:
     alone = {key_of(run): run for run in runs if run.settings["placement"] == ONE}
     rows = []
     for run in runs:
-        predicted, one = predict_again(run), alone.get(key_of(run))
+        predicted, base = predict_again(run), alone.get(key_of(run))
         moved, took = run.values[MOVED].value, run.values[TPOT].value
         rows.append(
             (
@@ -60,7 +60,7 @@ def placements_table(runs: Sequence[Measurement]) -> Table:
                 *peak_words(run, predicted),
                 f"{run.values['predicted_tpot'].value:.0f}",
                 f"{took:.0f}",
-                f"{took / one.values[TPOT].value:.2g} ×" if one else "–",
+                f"{took / base.values[TPOT].value:.2g} ×" if base else "–",
             )
         )
     headers = (
@@ -92,6 +92,20 @@ def cold_load(folder: Path | str = "recorded") -> str:
     return (
         f"Loading: shards of {run.settings['model']}, none of them in the page cache, took {seconds:.0f} s "
         f"at {loaded:.2f} GB/s; the disk alone gave {read:.2f} GB/s ({note_of([run])})."
+    )
+
+
+def beside_tensor_parallel(folder: Path | str = "recorded") -> str:
+    """Return what the same model and text took on the same two GPUs as a device map and tensor parallel."""
+    maps, ours = (load_measurements(Path(folder) / name) for name in (ACCELERATE, WORKSHOP))
+    text = {"model": LARGE, "tokens": 4096, "batch": 1}
+    (split,) = (run for run in select(maps, placement=FIT, **text) if len(run.settings["limits_bytes"]) == 2)
+    alone, tensor = (one(ours, "tpot_ms", strategy=kind, **text) for kind in ("none", "tensor"))
+    afterwards = sum(part.ms for part in predict_again(split).tpot.parts[:-1])
+    return (
+        f"The same two H200s, {LARGE}, {text['tokens']:,} tokens: Accelerate's map over both took "
+        f"{split.values[TPOT].value:.0f} ms a token in a first answer ({afterwards:.0f} expected later), "
+        f"this workshop's tensor parallel {tensor:.1f} ms, one GPU in it {alone:.1f} ms."
     )
 
 
