@@ -10,6 +10,7 @@ from workshop_utils.errors import WorkshopError
 from workshop_utils.storage import (
     Mount,
     cache_folder,
+    existing_parent,
     find_mount,
     free_space,
     left_of_mmlsquota,
@@ -153,3 +154,19 @@ def test_what_cannot_be_written_is_named_with_the_next_step(tmp_path) -> None:
         storage.require_writable(tmp_path / "file" / "cache")
     with pytest.raises(WorkshopError, match="use another"):
         storage.require_writable(tmp_path / "file", "use another")
+
+
+def test_a_folder_that_may_not_be_searched_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    true_stat = os.stat
+
+    def refused(path: str | Path, **rest: bool) -> os.stat_result:
+        if closed in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return true_stat(path, **rest)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert existing_parent(closed / "inside" / "deeper") == closed

@@ -81,7 +81,8 @@ def shared_folder() -> Path:
 def existing_parent(folder: Path) -> Path:
     """Return the folder itself, or its nearest ancestor that exists."""
     folder = folder.absolute()
-    return next((path for path in (folder, *folder.parents) if path.is_dir()), Path(folder.anchor))
+    # os.path says no where pathlib raises: below a folder that may not be searched.
+    return next((path for path in (folder, *folder.parents) if os.path.isdir(path)), Path(folder.anchor))
 
 
 def free_space(folder: Path) -> FreeSpace:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from workshop_utils.lessons.accelerate_maps import size_words
 from workshop_utils.lessons.table import Table
@@ -98,7 +99,7 @@ def cold_load(folder: Path | str = "recorded") -> str:
 def beside_tensor_parallel(folder: Path | str = "recorded") -> str:
     """Return what the same model and text took on the same two GPUs as a device map and tensor parallel."""
     maps, ours = (load_measurements(Path(folder) / name) for name in (ACCELERATE, WORKSHOP))
-    text = {"model": LARGE, "tokens": 4096, "batch": 1}
+    text: dict[str, Any] = {"model": LARGE, "tokens": 4096, "batch": 1}
     (split,) = (run for run in select(maps, placement=FIT, **text) if len(run.settings["limits_bytes"]) == 2)
     alone, tensor = (one(ours, "tpot_ms", strategy=kind, **text) for kind in ("none", "tensor"))
     afterwards = sum(part.ms for part in predict_again(split).tpot.parts[:-1])

@@ -33,10 +33,11 @@ def comparison_text(runs: Sequence[RunFigures]) -> str:
 def figures_text(figures: RunFigures) -> str:
     """Return a short table, and under it what the check found."""
     case, last = figures.case, figures._last
+    apart = spread(figures._times("tpot_ms"))
     rows = [
         ("layout", str(case.layout)),
         ("time to first token", f"{figures.ttft_ms:.1f} ms"),
-        ("time per output token", f"{figures.tpot_ms:.2f} ms (spread {spread(last['tpot_ms']):.0%})"),
+        ("time per output token", f"{figures.tpot_ms:.2f} ms (spread {apart:.0%})"),
         ("tokens/s while decoding", f"{figures.tokens_per_s:.1f}"),
         ("least time of a token", f"{figures.predicted_tpot_ms:.2f} ms, to read weights and cache once"),
         ("share of the roofline", f"{figures.roofline_share:.0%} (a large copy's speed is 100 %)"),
