@@ -1,6 +1,7 @@
 """What tests of several rooms share: the small real model, and a home of their own."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.small_model import prepare_small_model
+
+# A run that a shell put into the background ignores Ctrl-C, and so would all that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What decides where the workshop and Jupyter read and write, apart from HOME.
 PLACES = ("WORKSHOP_", "XDG_", "JUPYTER_", "IPYTHONDIR", "SCRATCH", "SLURM_", "HF_", "TQDM_DISABLE")

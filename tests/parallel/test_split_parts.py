@@ -144,7 +144,7 @@ def test_fused_projections_and_fewer_heads_cannot_be_padded(tmp_path: Path) -> N
 def test_a_trick_can_be_left_out() -> None:
     assert not ALL_TRICKS.without(("graph",)).graph
     assert ALL_TRICKS.without(("graph",)).kernels
-    with pytest.raises(WorkshopError, match="choices: graph, kernels, fused, one_shot"):
+    with pytest.raises(WorkshopError, match="choices: graph, static_cache, kernels, fused, one_shot"):
         ALL_TRICKS.without(("luck",))
 
 
