@@ -32,7 +32,7 @@ def open_calculator(lab: Lab, page: Page, code: str = CODE, outputs: int = 3) ->
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, lab.home / "work" / NOTEBOOK)
-    page.wait_for_function("window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+    page.wait_for_function("window.jupyterapp?.commands.hasCommand('notebook:run-all-cells')")
     page.evaluate(RUN, NOTEBOOK)
     expect(page.locator(OUTPUT)).to_have_count(outputs, timeout=FIRST_SECONDS * 1000)
     expect(page.locator(OUTPUT).first).to_contain_text("A100-80GB")

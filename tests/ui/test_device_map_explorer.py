@@ -31,7 +31,7 @@ def open_explorer(lab: Lab, page: Page) -> Locator:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, lab.home / "work" / NOTEBOOK)
-    page.wait_for_function("window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+    page.wait_for_function("window.jupyterapp?.commands.hasCommand('notebook:run-all-cells')")
     page.evaluate(RUN, NOTEBOOK)
     # Nothing but the explorer: what libraries say while they load is no reader's business.
     expect(page.locator(".jp-OutputArea-output")).to_have_count(1, timeout=FIRST_SECONDS * 1000)
