@@ -122,7 +122,7 @@ def test_activity_of_the_chip_is_counted_between_two_samples(readings):
 def test_processes_are_named_with_their_memory_where_the_driver_tells(readings):
     (told, hidden), _ = readings(
         "faults('gpus 2', 'process 77', 'process 78', 'process_bytes 5000'); read()\n"
-        "faults('gpus 2', 'process 77', 'hidden_bytes 1'); clock.now += 1; read()"
+        "faults('gpus 2', 'process 77', 'hidden_bytes 1'); clock.now += 3; read()"
     )
     assert told["data"][0]["processes"] == [
         {"pid": 77, "memory_bytes": 5000}, {"pid": 78, "memory_bytes": 5000},
@@ -131,10 +131,10 @@ def test_processes_are_named_with_their_memory_where_the_driver_tells(readings):
     assert hidden["data"][0]["processes"] == [{"pid": 77, "memory_bytes": None}]
 
 
-def test_what_changes_slowly_is_asked_once_a_second(readings):
+def test_what_changes_slowly_is_asked_every_three_seconds(readings):
     (_, soon, later), _ = readings(
         "faults('gpus 1', 'throttle 0', 'utilization 1'); read()\n"
-        "faults('gpus 1', 'throttle 4', 'utilization 2'); clock.now += 0.1; read(); clock.now += 1; read()"
+        "faults('gpus 1', 'throttle 4', 'utilization 2'); clock.now += 0.1; read(); clock.now += 3; read()"
     )
     seen = [
         (gpu["utilization_percent"], gpu["throttle_reasons"]) for gpu in (soon["data"][0], later["data"][0])

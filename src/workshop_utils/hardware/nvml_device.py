@@ -8,16 +8,13 @@ from typing import Any
 from workshop_utils.hardware import nvml_reasons
 from workshop_utils.hardware.energy import Energy
 from workshop_utils.hardware.nvml_activity import BUSY, METRICS, NO_GPM, PCIE, Activity
-from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, SECOND, SELDOM
+from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, PERIODS, SECOND
 from workshop_utils.hardware.nvml_mig import MigInstances
 from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
 from workshop_utils.hardware.nvml_traffic import COUNTERS, KIB, WANTED, Traffic
 from workshop_utils.hardware.reading import MOVING, GpuReading
 
-FIGURES_OF = {
-    period: [figure for figure in FIGURES if figure.period == period]
-    for period in (EVERY_TICK, SECOND, SELDOM)
-}
+FIGURES_OF = {period: [figure for figure in FIGURES if figure.period == period] for period in PERIODS}
 
 
 @dataclass
@@ -72,7 +69,7 @@ class NvmlDevice:
         )
 
     def _read_due(self, ticks: float) -> GpuReading:
-        for period in (EVERY_TICK, SECOND, SELDOM):
+        for period in PERIODS:
             due = ticks - self.read_at.get(period, float("-inf")) >= period
             if due and self.fault is None:
                 self.read_at[period] = ticks

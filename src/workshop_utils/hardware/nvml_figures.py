@@ -10,8 +10,8 @@ from workshop_utils.hardware.reading import GpuProcess
 
 # Seconds between two readings at the fastest rates: only what changes by the moment is worth ten a second;
 # the driver's power, for one, is an average over a second (Ampere and later). A tick may come a tenth early.
-# ``SELDOM`` are limits and what moves with them.
-EVERY_TICK, SECOND, SELDOM = 0.0, 0.9, 9.0
+# ``SLOWLY``: what nobody watches by the second. ``SELDOM`` are limits and what moves with them.
+PERIODS = EVERY_TICK, SECOND, SLOWLY, SELDOM = 0.0, 0.9, 2.9, 9.0
 CORE_SENSOR = 0
 SM_CLOCK, MEMORY_CLOCK = 1, 2
 # Bits of nvmlClocksEventReasons that hold a GPU back, each with words for a reader. Being idle, clocks that
@@ -61,9 +61,14 @@ FIGURES = (
     ),
     Figure("power_watts", "nvmlDeviceGetPowerUsage", convert=thousandths),
     Figure("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", convert=thousandths, period=SELDOM),
-    Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,)),
+    Figure("temperature_celsius", "nvmlDeviceGetTemperature", (CORE_SENSOR,), period=SLOWLY),
     Figure("sm_clock_mhz", "nvmlDeviceGetClockInfo", (SM_CLOCK,)),
     Figure("memory_clock_mhz", "nvmlDeviceGetClockInfo", (MEMORY_CLOCK,), period=SELDOM),
-    Figure("throttle_reasons", "nvmlDeviceGetCurrentClocksThrottleReasons", convert=throttle_reasons),
-    Figure("processes", "nvmlDeviceGetComputeRunningProcesses", convert=processes),
+    Figure(
+        "throttle_reasons",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+        convert=throttle_reasons,
+        period=SLOWLY,
+    ),
+    Figure("processes", "nvmlDeviceGetComputeRunningProcesses", convert=processes, period=SLOWLY),
 )

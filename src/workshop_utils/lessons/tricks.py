@@ -16,7 +16,7 @@ MODEL, GPU = "llama-3.1-8b", "H200"
 WORDS = {
     (): "all of them",
     ("graph",): "without the CUDA graph",
-    ("graph", "static_cache"): "and with a cache that grows",
+    ("graph", "static_cache"): "no graph, and a cache that grows",
     ("kernels",): "torch's own kernels",
     ("fused",): "Q, K, V and gate, up apart",
     ("overlap",): "without early launches",

@@ -75,6 +75,7 @@ class Host:
         self._lineages: dict[str, Lineage] = {}
         self._cpu_limit: limits.Limit | None = None
         self._memory_limit: limits.Limit | None = None
+        self._job_ends_at: float | None = None
         self._traffic = HostTraffic()
 
     def read(self) -> Reading[HostReading]:
@@ -88,6 +89,7 @@ class Host:
         if now - self._limits_at >= LIMITS_SECONDS:
             self._machine_cores = psutil.cpu_count() or 1
             self._find_limits(memory.total)
+            self._job_ends_at = limits.job_end(self._environment)
             self._limits_at = now
         machine_busy = self._machine_busy.add(now, _busy_seconds(psutil.cpu_times()))
         machine_percent = _percent(machine_busy, self._machine_cores)
@@ -107,7 +109,7 @@ class Host:
                 memory_limit_source=MACHINE if ram is None else ram.source,
                 machine_memory_used_bytes=machine_used,
                 machine_memory_total_bytes=memory.total,
-                job_ends_at=limits.job_end(self._environment),
+                job_ends_at=self._job_ends_at,
                 **self._traffic.read(psutil, now),
                 not_reported={**cpu_gap, **memory_gap},
             )

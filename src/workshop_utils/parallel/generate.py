@@ -6,6 +6,7 @@ hidden states on the others), run, hand on. With one stage nothing is handed on,
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -55,8 +56,11 @@ def generate(  # noqa: PLR0913 - prompts, how many tokens, and how they go throu
     link = link or Link()
     parts = micro(prompts, micro_batches)
     room = max(map(len, prompts)) + new_tokens
-    with torch.inference_mode():
-        runners = [runner(decoder, len(part), room, keep_logits, max(map(len, part))) for part in parts]
+    with torch.inference_mode(), ExitStack() as kept:
+        runners = [
+            kept.enter_context(closing(runner(decoder, len(part), room, keep_logits, max(map(len, part)))))
+            for part in parts
+        ]
         inputs = [padded(part, decoder.device) for part in parts]
         link.meet()
         wait(decoder.device)

@@ -1,7 +1,7 @@
 """Runs from CUDA graphs: a pass is recorded once and then replayed, one launch for all its kernels."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from workshop_utils.parallel.cache import KvCache
@@ -18,11 +18,20 @@ WARM_UPS = 2
 MOST_RECORDED_TOKENS = 2048
 
 
+@cache
+def recording_stream(device: str) -> Any:
+    """Return the one stream on which passes are recorded: cuBLAS keeps some 32 MiB for each that it sees."""
+    import torch
+
+    return torch.cuda.Stream(device)
+
+
 class RecordedPass:
     """A pass as a graph on a GPU; what it reads and writes has one place for good.
 
-    ``run`` takes nothing, reads ``inputs`` and returns logits or hidden states, and what is handed on. It
-    works in the memory of the pass ``beside`` it, which never replays at the same time.
+    ``run`` takes nothing, reads ``inputs`` and returns logits or hidden states, and what is handed on. It is
+    kept, and must not hold its own ``RecordedPass``. It works in the memory of the pass ``beside`` it, which
+    never replays at the same time.
     """
 
     def __init__(
@@ -34,15 +43,17 @@ class RecordedPass:
     ) -> None:
         import torch
 
-        self.inputs = inputs
-        stream = torch.cuda.Stream(device)
+        # A graph knows addresses only: what ``run`` holds, such as its workspace, must live as long.
+        self._run, self.inputs = run, inputs
+        stream = recording_stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 run()
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=None if beside is None else beside.memory):
+        pool = None if beside is None else beside.memory
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
             self.result, self.output = run()
 
     @property
@@ -55,6 +66,10 @@ class RecordedPass:
         for place, given in zip(self.inputs, inputs, strict=True):
             place.copy_(given)
         self._graph.replay()
+
+    def close(self) -> None:
+        """Let the graph go: NCCL does not leave while there is one that calls it."""
+        self._graph.reset()
 
 
 class GraphRunner(Runner):
@@ -74,28 +89,24 @@ class GraphRunner(Runner):
     ) -> None:
         super().__init__(decoder, batch, room, keep_logits, prompt, tricks)
         step, x = one_token(decoder, self.cache, tricks), self._place(1)
-        self._step = RecordedPass(lambda: self._with_output(step(x)), (x,), decoder.device)
+        self._step = RecordedPass(lambda: with_output(step(x), decoder, tricks), (x,), decoder.device)
         self._prompts = self._recorded_prefill(prompt) if self._records(prompt) else None
         # The warm-ups and the recordings counted tokens that there are not.
         self.cache.lengths.zero_()
         self.cache.longest = 0
 
     def _records(self, prompt: int) -> bool:
-        """Experts are chosen by the host in a prefill, which no graph can hold.
-
-        Of several ranks none does: in a graph, NCCL's sums of a megabyte waited for ever (two H200s).
-        """
-        decoder, short = self.decoder, 0 < self.batch * prompt <= MOST_RECORDED_TOKENS
-        alone = decoder.tensor.size == 1 and decoder.embedding is not None and decoder.head is not None
-        return short and alone and self.tricks.kernels and decoder.spec.experts is None
+        """Experts are chosen by the host in a prefill, which no graph can hold."""
+        short = 0 < self.batch * prompt <= MOST_RECORDED_TOKENS
+        return short and self.tricks.kernels and self.decoder.spec.experts is None
 
     def _recorded_prefill(self, prompt: int) -> RecordedPass:
         import torch
 
-        decoder, x = self.decoder, self._place(prompt)
+        decoder, cache, tricks, x = self.decoder, self.cache, self.tricks, self._place(prompt)
         lengths = torch.full((self.batch,), prompt, device=decoder.device)
         return RecordedPass(
-            lambda: self._with_output(fast_prefill(decoder, x, self.cache, lengths)),
+            lambda: with_output(fast_prefill(decoder, x, cache, lengths), decoder, tricks),
             (x, lengths),
             decoder.device,
             beside=self._step,
@@ -111,12 +122,6 @@ class GraphRunner(Runner):
         shape = (self.batch, tokens, decoder.spec.hidden)
         return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
 
-    def _with_output(self, result: Any) -> tuple[Any, Any]:
-        """Return logits or hidden states, and what is handed on: tokens, or the same."""
-        if self.decoder.head is None or not self.tricks.device_sampling:
-            return result, result
-        return result, pick(result, self.decoder.tensor, self.decoder.spec.vocabulary)
-
     def prefill(self, x: Any, lengths: Any) -> Any:
         """Run prompts; long ones eagerly, as a launch costs nothing beside their work."""
         if self._prompts is not None and x.shape == self._prompts.inputs[0].shape:
@@ -128,6 +133,11 @@ class GraphRunner(Runner):
     def step(self, x: Any) -> Any:
         """Replay the step on ``x``."""
         return self._replayed(self._step, self.cache.longest + 1, x)
+
+    def close(self) -> None:
+        """Let the graphs go."""
+        for recorded in filter(None, (self._prompts, self._step)):
+            recorded.close()
 
     def _replayed(self, recorded: RecordedPass, longest: int, *inputs: Any) -> Any:
         """Return a copy of what comes out, because the next replay overwrites its place."""
@@ -146,3 +156,10 @@ def one_token(decoder: Decoder, cache: KvCache, tricks: Tricks) -> Callable[[Any
         return FastStep(decoder, cache, tricks)
     cache.whole = True
     return partial(decoder.step, cache=cache)
+
+
+def with_output(result: Any, decoder: Decoder, tricks: Tricks) -> tuple[Any, Any]:
+    """Return logits or hidden states, and what is handed on: tokens, or the same."""
+    if decoder.head is None or not tricks.device_sampling:
+        return result, result
+    return result, pick(result, decoder.tensor, decoder.spec.vocabulary)

@@ -38,6 +38,9 @@ class Runner:
             self.cache.grow()
         return self._given(self.decoder.step(x, self.cache))
 
+    def close(self) -> None:
+        """Let go of what must not outlive the ranks' connections."""
+
     def _given(self, result: Any) -> Any:
         if self.decoder.head is None:
             return result
