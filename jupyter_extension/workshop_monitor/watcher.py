@@ -24,6 +24,7 @@ class Watcher:
         self._attribution = attribution
         self._watch = Watch()
         self._subscription: Subscription | None = None
+        self._told: tuple[ActiveWarning, ...] = ()
         self.frame = NO_WARNINGS
 
     def use(self, settings: WarningSettings) -> None:
@@ -37,7 +38,7 @@ class Watcher:
         self._subscription = sampler.subscribe(WATCH_HZ, wake)
         for sample in sampler.history():
             self._watch.take(sample, self._attribution.owners)
-        self.frame = frame_of(self._watch.warnings)
+        self._tell()
 
     def rest(self) -> None:
         """Let the sampler fall asleep as nobody looks, unless the reader wants to be watched for."""
@@ -51,7 +52,12 @@ class Watcher:
         if sample is not None:
             self._attribution.look(sample)
             self._watch.take(sample, self._attribution.owners)
-            self.frame = frame_of(self._watch.warnings)
+            if self._watch.warnings != self._told:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._told = self._watch.warnings
+        self.frame = frame_of(self._told)
 
 
 def frame_of(warnings: tuple[ActiveWarning, ...]) -> str:

@@ -51,15 +51,20 @@ def held_gpus(
     open to this process, a cgroup hides the others, and these are meant.
     """
     slurm = next((environment[name] for name in SLURM_GPUS if name in environment), None)
-    return _held(tuple(map(_id_of, gpus)), environment.get(VISIBLE), slurm)
+    # Plain tuples: this is asked for every sample, ten times a second.
+    ids = tuple([(gpu.index, gpu.uuid, gpu.status != "unavailable") for gpu in gpus])
+    return _held(ids, environment.get(VISIBLE), slurm)
 
 
 def _id_of(gpu: GpuReading) -> GpuId:
     return GpuId(gpu.index, gpu.uuid, gpu.status != "unavailable")
 
 
-@functools.lru_cache(maxsize=16)  # asked for every sample, and the same but for GPUs that are lost
-def _held(gpus: tuple[GpuId, ...], visible: str | None, slurm: str | None) -> tuple[int, ...] | None:
+@functools.lru_cache(maxsize=16)  # the same but for GPUs that are lost
+def _held(
+    ids: tuple[tuple[int, str | None, bool], ...], visible: str | None, slurm: str | None
+) -> tuple[int, ...] | None:
+    gpus = tuple(GpuId(*each) for each in ids)
     named = _visible(gpus, visible)
     if named is not None:
         return tuple(sorted(named))

@@ -10,7 +10,7 @@ from workshop_utils.hardware.energy import Energy
 from workshop_utils.hardware.nvml_activity import BUSY, METRICS, NO_GPM, PCIE, Activity
 from workshop_utils.hardware.nvml_figures import EVERY_TICK, FIGURES, PERIODS, SECOND
 from workshop_utils.hardware.nvml_mig import MigInstances
-from workshop_utils.hardware.nvml_moving import MovingFigures, moving_figures
+from workshop_utils.hardware.nvml_moving import Moving, MovingFigures, moving_figures
 from workshop_utils.hardware.nvml_traffic import COUNTERS, KIB, WANTED, Traffic
 from workshop_utils.hardware.reading import MOVING, GpuReading
 
@@ -22,7 +22,8 @@ class NvmlDevice:
     """A handle of the driver (None once it stopped being valid), who it was, and what it last said.
 
     ``found`` and ``missing`` hold each figure's last value or the words for why there is none, ``read_at``
-    when the figures of a period were asked. ``whole`` is the last reading until more than ``MOVING`` changed.
+    when the figures of a period were asked. ``whole`` is the last reading until more than ``MOVING`` changed,
+    ``moved`` the same with the figures ``moved_to``.
     """
 
     nvml: ModuleType
@@ -42,6 +43,8 @@ class NvmlDevice:
     mig: MigInstances | None = None
     whole: GpuReading | None = None
     moving: MovingFigures | None = None
+    moved_to: Moving | None = None
+    moved: GpuReading | None = None
 
     def read(self, ticks: float) -> GpuReading:
         """Read what is due; ``ticks`` are seconds of a clock that never jumps."""
@@ -64,11 +67,15 @@ class NvmlDevice:
         if moving is None or moving.memory_total_bytes != self.whole.memory_total_bytes:
             return None
         self.read_at[EVERY_TICK] = ticks
-        return self.whole.moved(
-            utilization_percent=moving.utilization_percent, memory_used_bytes=moving.memory_used_bytes
-        )
+        if moving != self.moved_to or self.moved is None:
+            self.moved_to = moving
+            self.moved = self.whole.moved(
+                utilization_percent=moving.utilization_percent, memory_used_bytes=moving.memory_used_bytes
+            )
+        return self.moved
 
     def _read_due(self, ticks: float) -> GpuReading:
+        self.moved = None
         for period in PERIODS:
             due = ticks - self.read_at.get(period, float("-inf")) >= period
             if due and self.fault is None:

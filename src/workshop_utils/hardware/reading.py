@@ -131,8 +131,10 @@ class GpuReading(Encoded):
         return later
 
     def _encode(self) -> str:
-        moving = ", ".join([f'"{name}": {_whole_number(vars(self)[name])}' for name in MOVING])
-        return f"{{{moving}, {self._resting()}"
+        return (
+            f'{{"utilization_percent": {_whole_number(self.utilization_percent)}, '
+            f'"memory_used_bytes": {_whole_number(self.memory_used_bytes)}, {self._resting()}'
+        )
 
     def _resting(self) -> str:
         """Return the JSON of the figures that rest, without its opening bracket; later readings share it."""
