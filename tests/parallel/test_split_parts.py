@@ -108,6 +108,7 @@ def test_padding_rows_of_the_head_are_never_chosen() -> None:
 def test_bytes_sent_are_those_of_two_rings_a_layer() -> None:
     # 32 layers × 2 all-reduces × 8 kB × 2 × 1/2: what Llama 3.1 8B sends for one token on each of two GPUs.
     assert bytes_sent(1, 4096, 32, 2, 2) == 32 * 2 * 8192
+    assert bytes_sent(1, 4096, 32, 2, 2, embeddings=1) == (32 * 2 + 1) * 8192
     assert bytes_sent(1, 4096, 32, 2, 1) == 0
 
 

@@ -93,12 +93,12 @@ class RunFigures:
 
     @property
     def bytes_sent_per_token(self) -> int:
-        """Bytes that one rank sends for one step of all its sequences."""
+        """Bytes that one rank of the first stage sends for one step of all its sequences."""
         architecture, case = find_architecture(self.case.model), self.case
         value, hidden = VALUE_BYTES[case.dtype], architecture.hidden_size
         layers = len(architecture.layers) // case.pipeline
         handed_on = case.batch * hidden * value if case.pipeline > 1 else 0
-        return bytes_sent(case.batch, hidden, layers, value, case.tensor) + handed_on
+        return bytes_sent(case.batch, hidden, layers, value, case.tensor, embeddings=1) + handed_on
 
     @property
     def roofline_share(self) -> float:

@@ -96,7 +96,13 @@ def embed(ids: Any, rows: Any, first_row: int, tensor: TensorGroup) -> Any:
     return tensor.sum(found)
 
 
-def bytes_sent(tokens: int, hidden: int, layers: int, value_bytes: int, size: int) -> int:
-    """Return what a rank sends in a pass: two ring all-reduces a layer, 2 (size − 1) / size tensors each."""
+def bytes_sent(  # noqa: PLR0913, PLR0917 - the shape of what is summed, and how often
+    tokens: int, hidden: int, layers: int, value_bytes: int, size: int, embeddings: int = 0
+) -> int:
+    """Return what a rank sends in a pass: two ring all-reduces a layer, 2 (size − 1) / size tensors each.
+
+    ``embeddings``: 1 for a rank that holds a share of the embedding, whose rows are summed too. The choice of
+    a token, two numbers a sequence, is left out.
+    """
     each = tokens * hidden * value_bytes
-    return 2 * layers * each * 2 * (size - 1) // size
+    return (2 * layers + embeddings) * each * 2 * (size - 1) // size
