@@ -75,6 +75,7 @@ class RecordedPass:
 class GraphRunner(Runner):
     """A runner whose step is a graph, and so is its prefill where the prompts are short.
 
+    Recording takes several passes, before any prompt is there: a first token is sooner, not the whole run.
     ``prompt``: tokens of the longest prompt that will come, 0 where that is not known.
     """
 
