@@ -15,6 +15,8 @@ export interface IChartData {
 /** Room for “100%” left of the plot, in CSS pixels. */
 const Y_AXIS_WIDTH = 36;
 const X_AXIS_HEIGHT = 18;
+/** More labels than fit: a window of absurd times would have no end of them. */
+const MOST_SPLITS = 99;
 /** Half a time label: the last one may stand at the right edge. */
 const RIGHT_PADDING = 18;
 
@@ -26,10 +28,10 @@ export class Chart {
   readonly node: HTMLElement;
   private readonly _plot: uPlot;
   private readonly _resize: ResizeObserver;
-  private _windowSeconds = 600;
+  private _seconds = 600;
   private _planned: number | null = null;
   private _position: number | null = null;
-  private readonly _positionLine = element('div', 'wm-position');
+  private readonly _marker = element('div', 'wm-position');
 
   /** `onHover` is given the row under the pointer, or null when it leaves. */
   constructor(
@@ -40,8 +42,8 @@ export class Chart {
   ) {
     this.node = node;
     this._plot = new uPlot(this._options(onHover), [[], [], []], node);
-    this._positionLine.hidden = true;
-    this._plot.over.append(this._positionLine);
+    this._marker.hidden = true;
+    this._plot.over.append(this._marker);
     this._resize = new ResizeObserver(() => {
       const width = node.clientWidth;
       if (width > 0 && width !== this._plot.width) {
@@ -52,7 +54,7 @@ export class Chart {
   }
 
   draw(data: IChartData, windowSeconds: number): void {
-    this._windowSeconds = windowSeconds;
+    this._seconds = windowSeconds;
     this._planned = data.planned ?? null;
     this._plot.setData([data.times, data.busy, data.memory]);
   }
@@ -84,7 +86,7 @@ export class Chart {
       legend: { show: false },
       cursor: {
         y: false,
-        drag: { x: false, y: false, setScale: false },
+        drag: { x: false, setScale: false },
         sync: { key: timeline.key },
         points: { size: 5 }
       },
@@ -99,7 +101,7 @@ export class Chart {
           gap: 3,
           space: 48,
           incrs: timeline.steps,
-          splits: (_plot, _axis, min, max, step) => this._splits(min, max, step),
+          splits: (_plot, _axis, min, max, step) => splitsOf(min, max, step, timeline.origin),
           values: (_plot, splits) => splits.map(timeline.label)
         },
         {
@@ -118,21 +120,12 @@ export class Chart {
     };
   }
 
-  private _splits(min: number, max: number, step: number): number[] {
-    const { origin } = this._timeline;
-    const splits = [];
-    for (let at = Math.ceil((min - origin) / step); origin + at * step <= max; at++) {
-      splits.push(origin + at * step);
-    }
-    return splits;
-  }
-
   /** An element over the canvas: moving it draws no chart again. */
   private _place(): void {
     const time = this._position;
-    this._positionLine.hidden = time === null;
+    this._marker.hidden = time === null;
     if (time !== null) {
-      this._positionLine.style.transform = `translateX(${this._plot.valToPos(time, 'x')}px)`;
+      this._marker.style.transform = `translateX(${this._plot.valToPos(time, 'x')}px)`;
     }
   }
 
@@ -141,11 +134,12 @@ export class Chart {
       return;
     }
     const { ctx, bbox } = plot;
+    const pixel = devicePixelRatio;
     const y = Math.round(plot.valToPos(Math.min(this._planned, 100), 'y', true));
     ctx.save();
     ctx.strokeStyle = this._palette().memory;
-    ctx.lineWidth = 2 * devicePixelRatio;
-    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.lineWidth = 2 * pixel;
+    ctx.setLineDash([4 * pixel, 3 * pixel]);
     ctx.beginPath();
     ctx.moveTo(bbox.left, y);
     ctx.lineTo(bbox.left + bbox.width, y);
@@ -159,13 +153,19 @@ export class Chart {
       stroke: colour,
       width: filled ? 1 : 2,
       fill: filled ? () => `color-mix(in srgb, ${colour()} 22%, transparent)` : undefined,
-      points: { show: false },
-      spanGaps: false
+      points: { show: false }
     };
   }
 
   private _window(min: number | null, max: number | null): uPlot.Range.MinMax {
     const end = max ?? Date.now() / 1000;
-    return windowOf(min ?? end, end, this._timeline, this._windowSeconds);
+    return windowOf(min ?? end, end, this._timeline, this._seconds);
   }
+}
+
+/** Where labels stand between two moments: whole steps from the origin. */
+export function splitsOf(min: number, max: number, step: number, origin: number): number[] {
+  const first = Math.ceil((min - origin) / step);
+  const count = Math.floor((max - origin) / step) - first + 1;
+  return Array.from({ length: Math.min(count, MOST_SPLITS) }, (_, at) => origin + (first + at) * step);
 }

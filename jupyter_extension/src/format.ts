@@ -1,13 +1,9 @@
 import type { IHost } from './frames';
 import { NOT_REPORTED, size } from './memory';
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-const clockWithSeconds = new Intl.DateTimeFormat(undefined, {
-  hour: '2-digit',
-  minute: '2-digit',
-  second: '2-digit',
-  hourCycle: 'h23'
-});
+const CLOCK = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const;
+const clock = new Intl.DateTimeFormat(undefined, CLOCK);
+const clockWithSeconds = new Intl.DateTimeFormat(undefined, { ...CLOCK, second: '2-digit' });
 
 /** Seconds since 1970 as `14:05` in the reader's time zone. */
 export function hourMinute(time: number): string {
@@ -19,10 +15,13 @@ export function hourMinuteSecond(time: number): string {
   return clockWithSeconds.format(time * 1000);
 }
 
+function two(value: number): string {
+  return String(value).padStart(2, '0');
+}
+
 /** Seconds as `1:05`, or `1:00:05` from an hour on. */
 export function elapsed(seconds: number): string {
   const all = Math.max(0, Math.floor(seconds));
-  const two = (value: number): string => String(value).padStart(2, '0');
   const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
   return hours === 0 ? `${minutes}:${two(all % 60)}` : `${hours}:${two(minutes)}:${two(all % 60)}`;
 }
@@ -54,7 +53,7 @@ export function twoWays(out: number | null, into: number | null): string {
 export function timeLeft(seconds: number): string {
   const minutes = Math.max(0, Math.floor(seconds / 60));
   const hours = Math.floor(minutes / 60);
-  return hours === 0 ? `in ${minutes} min` : `in ${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+  return hours === 0 ? `in ${minutes} min` : `in ${hours} h ${two(minutes % 60)} min`;
 }
 
 export function joules(value: number | null): string {
@@ -65,8 +64,7 @@ export function joules(value: number | null): string {
 }
 
 function cores(count: number): string {
-  const digits = Number.isInteger(count) ? 0 : 1;
-  return `${count.toFixed(digits)} ${count === 1 ? 'core' : 'cores'}`;
+  return `${+count.toFixed(1)} ${count === 1 ? 'core' : 'cores'}`;
 }
 
 /** Nothing limits the job: the stream then names the machine itself as the source of the limit. */

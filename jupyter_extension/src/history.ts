@@ -9,26 +9,31 @@ export interface IRow {
 /** Missing this many samples in a row is a hole in the data, not jitter. */
 const GAP_INTERVALS = 4;
 
-/** The samples of the last ten minutes, oldest first. Keeps what it has when the stream breaks. */
-export class History {
-  private _samples: ISample[] = [];
-  private _hz = 1;
-  windowSeconds = 600;
+/** The server remembers one sample a second, so that the newest that was seen may be this far ahead of them. */
+const AHEAD_SECONDS = 2;
 
+/**
+ * The samples of the last ten minutes, oldest first. Keeps what it has when the stream breaks, and when the clock is
+ * set back: what was sampled before then moves to before the new time.
+ */
+export class History {
+  private _held: ISample[] = [];
+  windowSeconds = 600;
   /** Samples per second of the stream: how far apart two may lie before there is a gap. */
-  set hz(hz: number) {
-    this._hz = hz;
-  }
+  hz = 1;
 
   get latest(): ISample | null {
-    return this._samples.at(-1) ?? null;
+    return this._held.at(-1) ?? null;
   }
 
-  /** Add one sample; one that is not newer than the last is a repetition and changes nothing. */
+  /** Add one sample; the one that came last is a repetition and changes nothing. */
   add(sample: ISample): void {
-    const last = this.latest;
-    if (last === null || sample.time > last.time) {
-      this._samples.push(sample);
+    const ahead = (this.latest?.time ?? -Infinity) - sample.time;
+    if (ahead !== 0) {
+      if (ahead > 0) {
+        setBack(this._held, ahead + 1 / this.hz);
+      }
+      this._held.push(sample);
       this._trim();
     }
   }
@@ -37,32 +42,48 @@ export class History {
   merge(past: ISample[]): void {
     const first = past[0];
     if (first !== undefined) {
-      this._samples = [...this._samples.filter(sample => sample.time < first.time), ...past];
+      const { time } = first;
+      const held = this._held;
+      const last = this.latest?.time ?? 0;
+      this._held = [];
+      past.forEach(sample => this.add(sample));
+      if (last - this.latest!.time > AHEAD_SECONDS) {
+        // The clock was set back while the socket was away: as the server saw it, else it began anew since.
+        setBack(held, time - first.time || last - time + 1 / this.hz);
+      }
+      this._held.unshift(...held.filter(sample => sample.time < this._held[0]!.time));
       this._trim();
     }
   }
 
   /** The time axis: every sample, and an empty row inside each gap. */
   rows(): IRow[] {
-    const gapSeconds = GAP_INTERVALS / this._hz;
+    const gapSeconds = GAP_INTERVALS / this.hz;
     const rows: IRow[] = [];
-    let before: ISample | null = null;
-    for (const sample of this._samples) {
-      if (before !== null && sample.time - before.time > gapSeconds) {
-        rows.push({ time: (before.time + sample.time) / 2, sample: null });
+    let before = Infinity;
+    for (const sample of this._held) {
+      const { time } = sample;
+      if (time - before > gapSeconds) {
+        rows.push({ time: (before + time) / 2, sample: null });
       }
-      rows.push({ time: sample.time, sample });
-      before = sample;
+      rows.push({ time, sample });
+      before = time;
     }
     return rows;
   }
 
   private _trim(): void {
-    const oldest = (this.latest?.time ?? 0) - this.windowSeconds;
-    const keep = this._samples.findIndex(sample => sample.time >= oldest);
-    if (keep > 0) {
-      this._samples.splice(0, keep);
-    }
+    const oldest = this.latest!.time - this.windowSeconds;
+    this._held.splice(
+      0,
+      this._held.findIndex(sample => sample.time >= oldest)
+    );
+  }
+}
+
+function setBack(samples: ISample[], seconds: number): void {
+  for (const sample of samples) {
+    sample.time -= seconds;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Feed } from './feed';
-import { isFields, STREAM_VERSION, textOrNull, type Frame, type IHost } from './frames';
+import { isFields, listOf, STREAM_VERSION, textOrNull, type Frame, type IHost } from './frames';
 
 /** What one recording may hold: a browser keeps it in memory until it is saved. */
 export interface ILimits {
@@ -9,18 +9,24 @@ export interface ILimits {
 
 const LIMITS: ILimits = { bytes: 48e6, seconds: 3600 };
 
+/** The server remembers one sample a second, so that the newest that was seen may be this far ahead of them. */
+const AHEAD_SECONDS = 2;
+
 /** Kinds of the stream that stand in a recording as they came. */
 const KEPT = new Set<Frame['kind']>(['sample', 'owners', 'warnings', 'plan']);
 
 /**
  * Collects what the stream says into the lines of a trace, as `workshop record` writes them. While the socket is
- * away nothing comes, so a gap stays a gap; what the server remembers of it is taken when the socket is back.
+ * away nothing comes, so a gap stays a gap; what the server remembers of it is taken when the socket is back. Its
+ * times never go back: when the server's clock is set back, all that follows is moved on by as much.
  */
 export class Recorder {
   private readonly _lines: string[] = [];
   private _bytes = 0;
   private _samples = 0;
+  /** When the newest sample was taken, by the server's clock. */
   private _last: number;
+  private _movedSeconds = 0;
   private readonly _began: number;
 
   /**
@@ -62,7 +68,7 @@ export class Recorder {
   /** Take nothing more, and return the whole trace. */
   stop(): string {
     this._feed.tap = null;
-    this._add({ kind: 'end', time: this._now() });
+    this._add({ kind: 'end', time: Math.max(this._now(), this._last + this._movedSeconds) });
     return `${this._lines.join('\n')}\n`;
   }
 
@@ -90,19 +96,23 @@ export class Recorder {
   /** After a reconnect: what the server measured in between. */
   private _fill(text: string): void {
     const { samples } = JSON.parse(text) as { samples: unknown };
-    for (const sample of Array.isArray(samples) ? samples : []) {
-      if (isFields(sample) && typeof sample.time === 'number') {
-        this._sample(sample.time, JSON.stringify(sample));
-      }
+    const past = listOf(samples).map(sample => ({ ...sample, time: Number(sample.time) }));
+    for (const sample of past.slice(newsAt(past, this._last))) {
+      this._sample(sample.time, JSON.stringify(sample));
     }
   }
 
   private _sample(time: number, line: string): void {
-    if (time > this._last) {
-      this._last = time;
-      this._samples += 1;
-      this._line(line);
+    if (time === this._last) {
+      return;
     }
+    if (time < this._last) {
+      this._movedSeconds += this._last - time + 1 / this._feed.settings.rate;
+    }
+    this._last = time;
+    this._samples += 1;
+    const moved = this._movedSeconds;
+    this._line(moved === 0 ? line : JSON.stringify({ ...JSON.parse(line), time: time + moved }));
   }
 
   private _say(kind: string, value: unknown): void {
@@ -117,6 +127,17 @@ export class Recorder {
     this._lines.push(line);
     this._bytes += line.length + 1;
   }
+}
+
+/**
+ * Where in the server's past the news begins: behind the sample that was taken last, by its nearest neighbour since the
+ * clock may have been set back at any time. A server that began anew with an earlier clock has news only.
+ */
+function newsAt(past: { time: number }[], last: number): number {
+  const distances = past.map(({ time }) => Math.abs(last - time));
+  const nearest = distances.lastIndexOf(Math.min(...distances));
+  const ahead = last - (past[nearest]?.time ?? last);
+  return ahead < 0 ? nearest : ahead < AHEAD_SECONDS ? nearest + 1 : 0;
 }
 
 /** What `workshop record` writes about where a trace comes from, as far as the panel knows it. */

@@ -1,6 +1,6 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import { FrameError, parseFrame, type Frame } from './frames';
+import { parseFrame, type Frame } from './frames';
 
 /** How the stream is doing; every state but `live` and `connecting` has one sentence for the reader. */
 export type StreamState = { kind: 'connecting' } | { kind: 'live' } | { kind: 'broken'; sentence: string };
@@ -13,18 +13,20 @@ const LAST_RETRY_MS = 60_000;
 const LOST =
   'Disconnected from the server. The charts keep what was measured; the panel reconnects by itself.';
 const MISSING =
-  'The server part of this panel is missing (404). Install multigpu-llm-workshop in the environment that runs ' +
-  'JupyterLab, then restart the server; “jupyter server extension list” should name workshop_monitor.';
+  'The server part of this panel is missing (404). Install multigpu-llm-workshop where JupyterLab is installed, ' +
+  'then restart the server; “jupyter server extension list” should name workshop_monitor.';
 const REFUSED = 'The server refused this panel (403). Log in to Jupyter again, then reload the page.';
 const BLOCKED =
-  'The server answers, but its websocket does not open: a proxy on the way may not let websockets through. ' +
-  'Ask whoever runs it to allow them for Jupyter.';
+  'The server answers, but its websocket does not open: a proxy may not let it through. ' +
+  'Ask whoever runs that to allow websockets for Jupyter.';
 
 /** The one websocket of this page. Reconnects with a back-off that doubles from one second to a minute. */
 export class Stream {
   private _socket: WebSocket | null = null;
-  private _timer: number | undefined;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
   private _retryMs = FIRST_RETRY_MS;
+  /** Why nothing more comes, if so; null until this socket has said something. */
+  private _silence: string | null = null;
   private _stopped = true;
   private _query = '';
 
@@ -48,14 +50,13 @@ export class Stream {
   connect(): void {
     this._close();
     this._stopped = false;
+    this._silence = null;
     this._onState({ kind: 'connecting' });
     const socket = new this._settings.WebSocket(this._url());
     let opened = false;
-    socket.onopen = () => {
-      opened = true;
-    };
+    socket.onopen = () => (opened = true);
     socket.onmessage = event => this._receive(String(event.data));
-    socket.onclose = () => void this._lost(socket, opened);
+    socket.onclose = () => void this._lost(opened);
     this._socket = socket;
     this._watch();
   }
@@ -70,33 +71,41 @@ export class Stream {
   private _url(): string {
     const { wsUrl, token, appendToken } = this._settings;
     const url = `${URLExt.join(wsUrl, 'workshop-monitor/stream')}?${this._query}`;
-    return appendToken && token !== '' ? `${url}&token=${encodeURIComponent(token)}` : url;
+    return appendToken && token ? `${url}&token=${encodeURIComponent(token)}` : url;
   }
 
   private _receive(text: string): void {
+    let frame: Frame;
     try {
-      const frame = parseFrame(text);
-      this._watch();
-      this._retryMs = FIRST_RETRY_MS;
-      this._onState({ kind: 'live' });
-      this._onFrame(frame, text);
+      frame = parseFrame(text);
     } catch (error) {
-      if (!(error instanceof FrameError)) {
-        throw error;
-      }
-      this._close();
-      this._retryLater(error.message);
+      this._skip((error as Error).message);
+      return;
+    }
+    this._watch();
+    this._silence = LOST;
+    if (frame.kind === 'sample') {
+      this._retryMs = FIRST_RETRY_MS;
+    }
+    this._onState({ kind: 'live' });
+    this._onFrame(frame, text);
+  }
+
+  /** One frame that cannot be read costs itself alone; who cannot be read from the first on is left. */
+  private _skip(sentence: string): void {
+    if (this._silence === null) {
+      this._fail(sentence);
+    } else if (this._silence === LOST) {
+      console.warn(sentence);
+      this._silence = sentence;
     }
   }
 
-  private async _lost(socket: WebSocket, opened: boolean): Promise<void> {
-    if (socket !== this._socket) {
-      return;
-    }
+  private async _lost(opened: boolean): Promise<void> {
     this._close();
     const sentence = opened ? LOST : await this._diagnose();
     if (this._socket === null && !this._stopped) {
-      this._retryLater(sentence);
+      this._fail(sentence);
     }
   }
 
@@ -114,25 +123,23 @@ export class Stream {
     }
   }
 
-  private _retryLater(sentence: string): void {
+  /** Say what is wrong, and try again later. */
+  private _fail(sentence: string): void {
+    this._close();
     this._onState({ kind: 'broken', sentence });
     // Up to a quarter more, so that a class of readers does not come back in the same instant.
     const delay = this._retryMs * (1 + Math.random() / 4);
     this._retryMs = Math.min(2 * this._retryMs, LAST_RETRY_MS);
-    this._timer = window.setTimeout(() => this.connect(), delay);
+    this._timer = setTimeout(() => this.connect(), delay);
   }
 
   private _watch(): void {
-    window.clearTimeout(this._timer);
-    this._timer = window.setTimeout(() => {
-      this._close();
-      this._retryLater(LOST);
-    }, SILENCE_MS);
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => this._fail(this._silence ?? LOST), SILENCE_MS);
   }
 
   private _close(): void {
-    window.clearTimeout(this._timer);
-    this._timer = undefined;
+    clearTimeout(this._timer);
     const socket = this._socket;
     this._socket = null;
     if (socket !== null) {

@@ -11,6 +11,11 @@ import {
   type Owners
 } from './frames';
 
+/** What a Date holds, in seconds before and after 1970. */
+const LAST_TIME = 8.64e12;
+/** A sample that lies further than this from all around it has a wrong time. */
+const FAR_SECONDS = 7 * 24 * 3600;
+
 /** What was said before a sample and held from it on. */
 export interface ISaid {
   owners: Owners;
@@ -63,6 +68,7 @@ export function readTrace(text: string, name: string): ITrace {
   const trace = headed(header);
   const collector = new Collector(trace);
   lines.slice(1).forEach((line, at) => collector.take(parsed(line), at === lines.length - 2));
+  keepPlausible(trace);
   const first = trace.samples[0];
   if (first === undefined) {
     throw new TraceError(`${name} is a GPU recording without a sample that can be read; record it anew.`);
@@ -79,12 +85,17 @@ function parsed(line: string): unknown {
   }
 }
 
+function timeOrNull(value: unknown): number | null {
+  const time = numberOrNull(value);
+  return time === null || Math.abs(time) > LAST_TIME ? null : time;
+}
+
 function headed(header: Record<string, unknown>): ITrace {
   const { hardware, command, versions } = header;
   const dated = Date.parse(textOrNull(header.date) ?? '') / 1000;
   const hz = numberOrNull(header.hz) ?? 1;
   return {
-    date: Number.isNaN(dated) ? (numberOrNull(header.time) ?? 0) : dated,
+    date: Number.isNaN(dated) ? (timeOrNull(header.time) ?? 0) : dated,
     hardware: Array.isArray(hardware) ? hardware.map(String) : [],
     command: Array.isArray(command) ? command.map(String).join(' ') : textOrNull(command),
     versions: isFields(versions) ? Object.entries(versions).map(([name, of]) => `${name} ${String(of)}`) : [],
@@ -109,7 +120,12 @@ class Collector {
     if (isFields(value) && value.kind === 'end') {
       trace.cutOff = false;
     } else if (isFields(value) && value.kind === 'mark') {
-      trace.marks.push({ time: numberOrNull(value.time) ?? 0, text: textOrNull(value.text) ?? '' });
+      const time = timeOrNull(value.time);
+      if (time === null) {
+        trace.skipped += 1;
+      } else {
+        trace.marks.push({ time, text: textOrNull(value.text) ?? '' });
+      }
     } else if (value === undefined && isLast) {
       trace.cutOff = true; // a recording that was killed in the middle of a line
     } else if (!this._frame(value)) {
@@ -117,7 +133,7 @@ class Collector {
     }
   }
 
-  /** Take a frame of the stream; false where it is none, or no newer than the sample before. */
+  /** Take a frame of the stream; false where it is none, or of no time. */
   private _frame(value: unknown): boolean {
     try {
       const frame = readFrame(value);
@@ -138,14 +154,38 @@ class Collector {
   }
 
   private _sample(sample: ISample): boolean {
-    const before = this._trace.samples.at(-1);
-    if (before !== undefined && sample.time <= before.time) {
-      return false;
+    const isTimed = timeOrNull(sample.time) !== null;
+    if (isTimed) {
+      this._trace.samples.push(sample);
+      this._trace.said.push(this._said);
     }
-    this._trace.samples.push(sample);
-    this._trace.said.push(this._said);
-    return true;
+    return isTimed;
   }
+}
+
+/** Leave out samples that are no newer than the one before, and first those that lie far from all around them. */
+function keepPlausible(trace: ITrace): void {
+  const { samples, said } = trace;
+  trace.samples = [];
+  trace.said = [];
+  const plausible = samples.filter((sample, at) =>
+    isNear(sample, samples.slice(Math.max(0, at - 2), at + 3))
+  );
+  const kept = new Set(plausible.length > 0 ? plausible : samples);
+  for (const [at, sample] of samples.entries()) {
+    const before = trace.samples.at(-1);
+    if (kept.has(sample) && (before === undefined || sample.time > before.time)) {
+      trace.samples.push(sample);
+      trace.said.push(said[at]!);
+    } else {
+      trace.skipped += 1;
+    }
+  }
+}
+
+/** Whether another of these samples is from about the same time. */
+function isNear(sample: ISample, around: ISample[]): boolean {
+  return around.some(each => each !== sample && Math.abs(each.time - sample.time) < FAR_SECONDS);
 }
 
 /** What of the file is missing, in one sentence each; null where it is whole. */

@@ -61,7 +61,47 @@ test('only the last ten minutes stay', () => {
 });
 
 test('a sample that came twice counts once', () => {
-  assert.equal(filled(5, 5, 4).rows().length, 1);
+  assert.equal(filled(4, 5, 5).rows().length, 2);
+});
+
+function times(history: History): number[] {
+  return history.rows().map(row => row.time);
+}
+
+test('after a clock that was set back all goes on, and what was sampled before keeps its distances', () => {
+  assert.deepEqual(times(filled(5000, 5001, 5003, 100, 101)), [96, 97, 99, 100, 101]);
+  const fast = new History();
+  fast.hz = 4;
+  [9, 9.25, 5].forEach(time => fast.add(sample(time)));
+  assert.deepEqual(times(fast), [4.5, 4.75, 5]);
+});
+
+test('a past in which the clock was set back ascends as well', () => {
+  const history = new History();
+  history.merge([5000, 5001, 100, 101, 50, 51].map(time => sample(time)));
+  assert.deepEqual(times(history), [46, 47, 48, 49, 50, 51]);
+});
+
+test('a reconnect after the clock was set back brings nothing twice', () => {
+  const history = filled(5000, 5001, 5002, 100, 101);
+  history.merge([5001, 5002, 100, 101, 102].map(time => sample(time)));
+  assert.deepEqual(times(history), [97, 98, 99, 100, 101, 102]);
+});
+
+test('a clock that is set back while the socket is away costs nothing', () => {
+  const seen = filled(5000, 5001, 5002);
+  seen.merge([5001, 5002, 5003, 100, 101].map(time => sample(time)));
+  assert.deepEqual(times(seen), [96, 97, 98, 99, 100, 101]);
+  const restarted = filled(5000, 5001, 5002);
+  restarted.merge([100, 101].map(time => sample(time)));
+  assert.deepEqual(times(restarted), [97, 98, 99, 100, 101]);
+});
+
+test('what was seen live may be a little ahead of what the server remembers', () => {
+  const history = filled(1, 2, 3, 3.5);
+  history.merge([1, 2, 3].map(time => sample(time)));
+  history.add(sample(4));
+  assert.deepEqual(times(history), [1, 2, 3, 4]);
 });
 
 test('after a reconnect the past of a restarted server does not replace what was measured', () => {

@@ -83,6 +83,43 @@ test('after a reconnect the gap is filled with what the server measured, and wit
   );
 });
 
+/** What a recording keeps of samples that come at these times, each by itself or as a past. */
+function kept(...said: (number | number[])[]): number[] {
+  const { feed, send } = fed();
+  const recorder = new Recorder(feed, '4', () => 100, assert.fail);
+  for (const each of said) {
+    const past = (times: number[]) => `{"version":1,"kind":"history","samples":[${times.map(sample)}]}`;
+    send(typeof each === 'number' ? sample(each) : past(each));
+  }
+  const trace = readTrace(recorder.stop(), 't');
+  assert.deepEqual([trace.skipped, trace.samples.length], [0, recorder.samples]);
+  return trace.samples.map(each => each.time);
+}
+
+test('a clock that is set back costs no sample, and the times of a recording never go back', () => {
+  assert.deepEqual(kept(101, 102, 50, 51, 51, 52), [101, 102, 103, 104, 105]);
+  assert.deepEqual(kept(101, 50, 20, 21), [101, 102, 103, 104]);
+});
+
+test('a past is taken once, whatever happened to the clock', () => {
+  // Set back before, and while the socket was away.
+  assert.deepEqual(kept(101, 102, 50, [100, 101, 102, 50, 51]), [101, 102, 103, 104]);
+  assert.deepEqual(kept(101, 102, [100, 101, 102, 103, 50, 51], 52), [101, 102, 103, 104, 105, 106]);
+  // A server that began anew since, and one whose past ends before what was seen live.
+  assert.deepEqual(kept(101, 102, [50, 51], 52), [101, 102, 103, 104, 105]);
+  assert.deepEqual(kept(101, 101.5, [100, 101], 102), [101, 101.5, 102]);
+});
+
+test('the end of a recording is not before its last sample', () => {
+  const { feed, send } = fed();
+  let now = 100;
+  const recorder = new Recorder(feed, '4', () => now, assert.fail);
+  send(sample(101));
+  now = 40;
+  send(sample(41));
+  assert.deepEqual(JSON.parse(recorder.stop().trim().split('\n').at(-1)!), { kind: 'end', time: 102 });
+});
+
 test('a recording ends by itself at a limit, with a sentence', () => {
   for (const [limits, words] of [
     [{ bytes: 2000, seconds: 3600 }, /stopped by itself at 0\.002 MB/],

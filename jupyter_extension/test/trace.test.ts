@@ -82,6 +82,48 @@ test('lines that cannot be read are counted, those of a newer kind are not', () 
   assert.equal(damageText(trace), '4 lines that cannot be read left out.');
 });
 
+function timesOf(...times: number[]): [number[], number] {
+  const trace = read(...times.map(sample));
+  return [trace.samples.map(each => each.time), trace.skipped];
+}
+
+test('a time that no calendar holds is left out and counted', () => {
+  for (const time of [1e300, -1e300, 1e24, 8.7e12]) {
+    assert.deepEqual(timesOf(1, time, 2), [[1, 2], 1]);
+    const trace = read(sample(1), { kind: 'mark', time, text: 'never' }, { kind: 'mark', text: 'when?' });
+    assert.deepEqual([trace.marks, trace.skipped], [[], 2]);
+  }
+});
+
+test('one sample from a wrong future is left out, not all that follow it', () => {
+  const day = 86_400;
+  assert.deepEqual(timesOf(1, 2, 900 * day, 3, 4), [[1, 2, 3, 4], 1]);
+  assert.deepEqual(timesOf(900 * day, 1, 2), [[1, 2], 1]);
+  assert.deepEqual(timesOf(1, 900 * day, 2), [[1, 2], 1]);
+  assert.deepEqual(timesOf(1, 2, 900 * day), [[1, 2], 1]);
+  // A pause of weeks is none, and what is there alone stays.
+  assert.deepEqual(timesOf(1, 2, 20 * day, 20 * day + 1), [[1, 2, 20 * day, 20 * day + 1], 0]);
+  assert.deepEqual(timesOf(5), [[5], 0]);
+  assert.deepEqual(timesOf(1, 900 * day), [[1, 900 * day], 0]);
+});
+
+test('what was said stays with its sample when one before is left out', () => {
+  const warnings = { version: 1, kind: 'warnings', warnings: [{ kind: 'idle_gpu', gpu: 0, text: 'Idle.' }] };
+  const { said } = read(sample(1), sample(2), sample(1e9), warnings, sample(3));
+  assert.deepEqual(
+    said.map(each => each.warnings.length),
+    [0, 0, 1]
+  );
+});
+
+test('a header without a date that can be used has that of the first sample', () => {
+  for (const header of [{ date: 'yesterday', time: 1e300 }, { date: 7 }, { time: 'x' }]) {
+    const trace = readTrace(text({ version: 1, kind: 'trace', ...header }, sample(5)), 't');
+    assert.equal(trace.date, 5);
+    assert.doesNotThrow(() => new Date(trace.date * 1000).toISOString());
+  }
+});
+
 for (const [what, broken, words] of [
   ['nothing', '', /^t\.ndjson is no GPU recording/],
   ['another file', text({ id: 1 }, { id: 2 }), /is no GPU recording/],

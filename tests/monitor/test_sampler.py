@@ -99,6 +99,16 @@ def test_thread_runs_at_the_fastest_rate_asked_for(make_sampler, probes):
     slow.close()
 
 
+def test_who_asks_for_more_between_two_ticks_gets_no_two_samples_at_once(make_sampler):
+    sampler = make_sampler()
+    sampler.latest()
+    time.sleep(0.4)
+    ticks = []
+    sampler.subscribe(10.0, lambda: ticks.append(sampler.latest(0).ticks))
+    wait_until(lambda: len(ticks) >= 2)
+    assert ticks[1] - ticks[0] > 0.01
+
+
 @pytest.mark.parametrize(
     ("hz", "tick_hz"), [(0.2, 1), (1, 1), (1, 10), (2.5, 10), (3, 10), (7, 10), (10, 10)]
 )
@@ -150,6 +160,21 @@ def test_history_is_cut_to_what_was_asked_and_to_ten_minutes(make_sampler, monke
     assert sampler.history(0.5)[-1].ticks == now
     assert 600 <= len(sampler.history()) <= 601
     assert len(sampler._history) <= 601
+
+
+def test_history_keeps_its_distances_when_the_clock_is_set_back_and_a_jump_ahead_stays_a_gap(
+    make_sampler, monkeypatch
+):
+    sampler = make_sampler()
+    monkeypatch.setattr(sampler, "_look", lambda: None)
+    now = time.monotonic()
+    set_back = [(-4, 5000.0), (-3, 5001.0), (-2, 4000.0), (-1, 4001.0), (0, 9000.0)]
+    for ticks, wall in set_back:
+        sampler._publish(Sample(wall, now + ticks, Reading.of(()), Reading.missing("none")), 1.0)
+    times = [sample.time for sample in sampler.history()]
+    assert times == pytest.approx([3998, 3999, 4000, 4001, 9000], abs=1e-6)
+    frames = [json.loads(sample.frame)["time"] for sample in sampler.history()]
+    assert frames == pytest.approx(times)
 
 
 def test_sleeps_when_nobody_looks_and_lets_the_driver_go(make_sampler, probes):

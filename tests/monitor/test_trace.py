@@ -15,8 +15,9 @@ from tests.nvml_stub.fixtures import Stub, stub, stub_library
 from workshop_utils.errors import WorkshopError
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.sampler import Sampler
-from workshop_utils.monitor.trace import TraceWriter, read_trace
+from workshop_utils.monitor.trace import read_trace
 from workshop_utils.monitor.trace_summary import gpu_summaries
+from workshop_utils.monitor.trace_writer import TraceWriter
 
 __all__ = ["stub", "stub_library"]
 HEAD = {"version": 1, "kind": "trace", "hz": 1.0}
@@ -108,7 +109,6 @@ def test_a_recording_that_was_killed_is_read_without_its_cut_line(tmp_path: Path
         ('{"kind": "sample"}\n', "is no trace"),
         ("[1]\n[2]\n", "is no trace"),
         (json.dumps({**HEAD, "version": 9}), "has version 9 and this workshop reads 1"),
-        (json.dumps(HEAD) + "\nnonsense\n{}\n", "line 2 of .* is no JSON"),
     ],
 )
 def test_what_is_no_trace_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -121,7 +121,7 @@ def test_a_trace_that_is_missing_or_binary_is_one_sentence(tmp_path: Path) -> No
     with pytest.raises(WorkshopError, match=r"cannot read the trace .* \(No such file"):
         read_trace(tmp_path / "none")
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(WorkshopError, match="it is no text"):
+    with pytest.raises(WorkshopError, match="is no trace"):
         read_trace(tmp_path / "b")
 
 

@@ -5,8 +5,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,19 +19,30 @@ from workshop_utils.monitor.trace_summary import gpu_summaries
 from workshop_utils.units import format_gib
 
 NOT_FOUND, NOT_ALLOWED, BY_SIGNAL = 127, 126, 128
+NOT_RUN = -1
+PASSED_ON = (
+    signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGCONT,
+)  # fmt: skip
+Process = subprocess.Popen[bytes]
 EPILOG = """example: workshop record --out decode.ndjson -- python generate.py --model llama-3.1-8b
 
-The command runs as it would without us, with its output, its exit code and the signals that it gets. The
-trace is text, one JSON object a line: a header, the samples of `workshop-monitor/stream`, an end. --json
-prints {"trace", "exit_code", "seconds", "gpus": [{"index", "name", "peak_memory_bytes",
-"mean_utilization_percent", "mean_sm_percent", "mean_power_watts", "joules", "throttled_by", …}]} on standard
-output once the command has ended; without it, the same in words goes to standard error."""
+The command runs as it would without us, with its output, its exit code and the signals that it gets: TERM,
+HUP, USR1, USR2, QUIT and CONT are passed on, as of Slurm's `--signal=USR1@60`. The trace is text, one JSON
+object a line: a header, the samples of `workshop-monitor/stream`, an end. --json prints {"trace",
+"exit_code", "seconds", "gpus": [{"index", "name", "peak_memory_bytes", "mean_utilization_percent",
+"mean_sm_percent", "mean_power_watts", "joules", "throttled_by", …}]} on standard output once the command has
+ended; without it, the same in words goes to standard error."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``workshop record``."""
     parser.epilog = EPILOG
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: trace-DATE.ndjson in this folder")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: trace-DATE.ndjson in this folder, in a Slurm job trace-DATE-rankN.ndjson",
+    )
     parser.add_argument(
         "--hz",
         type=float,
@@ -49,14 +60,22 @@ def run(arguments: argparse.Namespace) -> int:
         raise WorkshopError("there is no command to record; write it behind --, as in `-- python script.py`.")
     if not SLOWEST_HZ <= arguments.hz <= FASTEST_HZ:
         raise WorkshopError(f"--hz {arguments.hz:g} is out of range; give {SLOWEST_HZ:g} to {FASTEST_HZ:g}.")
-    with record(arguments.out, arguments.hz, words) as writer:
-        exit_code = run_command(words)
-    report(writer.file, exit_code, as_json=arguments.json)
+    exit_code = NOT_RUN
+    with passed_on() as started:
+        try:
+            with record(arguments.out, arguments.hz, words) as writer:
+                exit_code = run_command(words, started)
+            report(writer.file, exit_code, as_json=arguments.json)
+        except (WorkshopError, OSError) as error:
+            if exit_code == NOT_RUN:
+                raise
+            with suppress(OSError):  # standard error may be on the same full disk
+                print(f"workshop record: {error}", file=sys.stderr)
     return exit_code
 
 
-def run_command(words: Sequence[str]) -> int:
-    """Run to the end, passing on SIGTERM; Ctrl-C reaches the command by itself."""
+def run_command(words: Sequence[str], started: Callable[[Process], None]) -> int:
+    """Run to the end, telling ``started`` of the process; Ctrl-C reaches the command by itself."""
     try:
         process = subprocess.Popen(words)
     except FileNotFoundError:
@@ -65,34 +84,52 @@ def run_command(words: Sequence[str]) -> int:
     except OSError as error:
         print(f"workshop record: {words[0]!r} cannot be run: {error.strerror}.", file=sys.stderr)
         return NOT_ALLOWED
-    with passed_on(process):
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:
-                continue
+    started(process)
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:
+            continue
     return code if code >= 0 else BY_SIGNAL - code
 
 
 @contextmanager
-def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Hand SIGTERM, which Slurm sends to us alone, to the command."""
+def passed_on() -> Iterator[Callable[[Process], None]]:
+    """Hand signals, which Slurm sends to us alone, to the command; yields what to tell of its process.
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        process.send_signal(number)
+    Those that come before are handed on as soon as it has started. What is ignored stays so, also in the
+    command: so `nohup` begins.
+    """
+    process: Process | None = None
+    early: list[int] = []
 
-    before = signal.signal(signal.SIGTERM, hand_on)
+    def hand_on(number: int, _frame: FrameType | None = None) -> None:
+        if process is None:
+            early.append(number)
+        else:
+            with suppress(PermissionError):  # another user's by now, as of sudo
+                process.send_signal(number)
+
+    def started(new: Process) -> None:
+        nonlocal process
+        process = new
+        for number in early:
+            hand_on(number)
+
+    heeded = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hand_on) for number in heeded}
     try:
-        yield
+        yield started
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def report(file: Path, exit_code: int, *, as_json: bool) -> None:
     """Print what the trace holds."""
     trace = read_trace(file)
-    gpus = gpu_summaries(trace)
+    gpus = gpu_summaries(trace) if trace.samples else []
     if as_json:
         found = {"trace": str(file), "exit_code": exit_code, "seconds": trace.seconds, "gpus": gpus}
         print(json.dumps(found, indent=2))
@@ -100,8 +137,8 @@ def report(file: Path, exit_code: int, *, as_json: bool) -> None:
     print(f"{file}: {len(trace.samples)} samples in {trace.seconds:.1f} s", file=sys.stderr)
     for gpu in gpus:
         print(f"GPU {gpu['index']} ({gpu['name']}): {words_of(gpu)}", file=sys.stderr)
-    if trace.samples and not gpus:
-        print(trace.samples[-1]["gpus"]["error"], file=sys.stderr)
+    if trace.samples and not gpus and (why := trace.samples[-1]["gpus"]["error"]):
+        print(why, file=sys.stderr)
 
 
 def words_of(gpu: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from workshop_utils.measure.provenance import cpu_name, version_of
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import FASTEST_HZ, SLOWEST_HZ
-from workshop_utils.monitor.trace import TraceWriter
+from workshop_utils.monitor.trace_writer import TraceWriter
 
 LIBRARIES = ("torch", "transformers", "accelerate", "vllm")
 
@@ -24,15 +24,15 @@ def record(
 ) -> Iterator[TraceWriter]:
     """Write a trace of this machine while the block runs; yields its writer, to ``mark`` what happens.
 
-    ``file`` None is ``trace-DATE.ndjson`` in this folder, ``hz`` samples a second, ``command`` what the
-    header names (None: this process). The trace is complete whatever ends the block; an exception is named in
-    its end line and goes on. WorkshopError for a rate out of range, a file that is there or cannot be
-    written, or a full disk.
+    ``file`` None is ``trace-DATE.ndjson`` in this folder, or the next name that is free, ``hz`` samples a
+    second, ``command`` what the header names (None: this process). The trace is complete whatever ends the
+    block; an exception is named in its end line and goes on. WorkshopError for a rate out of range, a file
+    that is there or cannot be written, or a full disk.
     """
     if not SLOWEST_HZ <= hz <= FASTEST_HZ:
         raise WorkshopError(f"hz={hz:g} is out of range; give {SLOWEST_HZ:g} to {FASTEST_HZ:g}.")
     began = datetime.now(UTC)
-    path = Path(file) if file is not None else Path(f"trace-{began:%Y%m%d-%H%M%S}.ndjson")
+    path = Path(file) if file is not None else None
     sampler = Sampler()
     try:
         words = sys.orig_argv if command is None else command

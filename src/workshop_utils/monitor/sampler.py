@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from workshop_utils.hardware.nvml import Nvml
@@ -155,8 +156,9 @@ class Sampler:
         self._host_read_at = float("-inf")  # the first sample has rates since the reading just made
         tick = time.monotonic() - self._tick_seconds + PRIMING_SECONDS
         while (seconds := self._wait_for_next(tick)) is not None:
-            # On the beat; after a reading that took longer than a tick, from now on, without a burst.
-            tick = max(tick + seconds, time.monotonic() - seconds)
+            # On the beat; from now on where that was more than a tick ago, so that no two samples meet.
+            now = time.monotonic()
+            tick = tick + seconds if now - tick < 2 * seconds else now
             self._publish(self._read(), seconds)
         self._driver.close()
         self._host.close()
@@ -173,11 +175,11 @@ class Sampler:
 
     def _read(self) -> Sample:
         gpus = self._driver.read()
-        now = time.monotonic()
+        wall, now = time.time(), time.monotonic()
         if self._host_reading is None or now - self._host_read_at >= HOST_SECONDS:
             self._host_reading = self._guard("CPU and memory", self._host.read)
             self._host_read_at = now
-        return Sample(time.time(), now, gpus, self._host_reading)
+        return Sample(wall, now, gpus, self._host_reading)
 
     def _guard(self, what: str, read: Callable[[], Reading[Any]]) -> Reading[Any]:
         """One provider that fails in a way nobody thought of hides no other."""
@@ -192,12 +194,20 @@ class Sampler:
 
     def _publish(self, sample: Sample, tick_seconds: float) -> None:
         with self._condition:
+            self._follow_clock(sample)
             self._latest = sample
             self._remember(sample)
             due = [each for each in self._subscriptions if each.offer(sample, tick_seconds)]
             self._condition.notify_all()
         for wake in {each.wake for each in due}:
             wake()
+
+    def _follow_clock(self, sample: Sample) -> None:
+        """Where the wall clock was set back, move the history with it; distances stay those of ``ticks``."""
+        before = self._latest
+        if before is not None and sample.time <= before.time:
+            jump = sample.time - before.time - (sample.ticks - before.ticks)
+            self._history = deque(replace(each, time=each.time + jump) for each in self._history)
 
     def _remember(self, sample: Sample) -> None:
         """Keep one sample a second (a tenth early is in time) and forget what is older than the history."""

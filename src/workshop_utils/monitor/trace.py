@@ -5,110 +5,37 @@ frames with ``mark`` lines between them, and at last an ``end`` line, which a ki
 """
 
 import json
-import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.hardware.reading import GpuReading
 from workshop_utils.monitor.sample import STREAM_VERSION
-from workshop_utils.monitor.sampler import Sampler
-from workshop_utils.monitor.subscription import Subscription
 
+LOG = logging.getLogger(__name__)
 KIND = "trace"
 STOP_SECONDS = 2.0
-
-
-class TraceWriter:
-    """Writes a trace from ``start`` to ``stop`` in its own thread; any thread may call ``mark``.
-
-    Every line is flushed, so that of a killed recording the last line at most is cut.
-    """
-
-    def __init__(self, file: Path, sampler: Sampler, hz: float, header: Mapping[str, Any]) -> None:
-        self.file = file
-        self._sampler = sampler
-        self._hz = hz
-        self._header = header
-        self._lock = threading.Lock()
-        self._awake = threading.Event()
-        self._stopped = False
-        self._out: TextIO | None = None
-        self._subscription: Subscription | None = None
-        self._thread = threading.Thread(target=self._run, name="workshop-trace", daemon=True)
-        self._broken: OSError | None = None
-
-    def start(self) -> None:
-        """Open the file and begin; WorkshopError where it is there already or cannot be written."""
-        try:
-            self._out = self.file.open("x", encoding="utf-8")
-        except FileExistsError as error:
-            raise WorkshopError(f"{self.file} is there already; give another name, or remove it.") from error
-        except OSError as error:
-            raise WorkshopError(
-                f"cannot write {self.file} ({error.strerror}); give another folder."
-            ) from error
-        head = {"version": STREAM_VERSION, "kind": KIND, "time": time.time(), "hz": self._hz}
-        self._write(json.dumps({**head, **self._header}))
-        first = self._sampler.latest(0)
-        if first is not None:  # what runs for less than a tick leaves a sample as well
-            self._write(first.frame)
-        self._subscription = self._sampler.subscribe(self._hz, self._awake.set)
-        self._thread.start()
-
-    def mark(self, text: str, **more: Any) -> None:
-        """Note that something happened now: a phase began, a cell ended."""
-        self._write(json.dumps({"kind": "mark", "time": round(time.time(), 3), "text": text, **more}))
-
-    def stop(self, **more: Any) -> None:
-        """Write the newest sample and the end line; WorkshopError where the disk took not all of it."""
-        self._stopped = True
-        self._awake.set()
-        self._thread.join(STOP_SECONDS)
-        if self._subscription is not None:
-            self._subscription.close()
-        self._write(json.dumps({"kind": "end", "time": round(time.time(), 3), **more}))
-        with self._lock:
-            out, self._out = self._out, None
-        if out is not None:
-            out.close()
-        if self._broken is not None:
-            raise WorkshopError(f"{self.file} is not complete ({self._broken.strerror}); free some space.")
-
-    def _run(self) -> None:
-        while not self._stopped:
-            self._awake.wait()
-            self._awake.clear()
-            self._take()
-        self._take()
-
-    def _take(self) -> None:
-        sample = self._subscription.take() if self._subscription is not None else None
-        if sample is not None:
-            self._write(sample.frame)
-
-    def _write(self, line: str) -> None:
-        """Append a line. A full disk ends the recording, not what is recorded."""
-        with self._lock:
-            if self._out is None or self._broken is not None:
-                return
-            try:
-                self._out.write(line + "\n")
-                self._out.flush()
-            except OSError as error:
-                self._broken = error
+FIGURES = tuple(each.name for each in fields(GpuReading) if each.type in (int | None, float | None))
+MOST = 2**64  # no counter of a driver holds more
+LAST_TIME = 8.64e12  # what a Date of JavaScript holds, in seconds before and after 1970
+FAR_SECONDS = 7 * 24 * 3600  # a sample that lies further from all around it has a wrong time
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace that was read: frames as in the stream. ``end`` is None where the recording was cut off."""
+    """A trace that was read: frames as in the stream, samples in the order of their times.
+
+    ``end`` is None where the recording was cut off, ``skipped`` the number of lines that cannot be read.
+    """
 
     header: Mapping[str, Any]
     samples: tuple[Mapping[str, Any], ...]
     marks: tuple[Mapping[str, Any], ...]
     end: Mapping[str, Any] | None
+    skipped: int = 0
 
     @property
     def seconds(self) -> float:
@@ -127,35 +54,126 @@ class Trace:
 
 
 def read_trace(file: Path) -> Trace:
-    """Read a trace; a last line that is cut off is left out. WorkshopError for what is none."""
+    """Read a trace as the panel does (``trace.ts``): a line that cannot be read is left out and counted.
+
+    How many they are is logged as a warning, which a terminal and a notebook show. A last line that is cut
+    off is not among them. WorkshopError for a file that cannot be read or has no header of this version.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        lines = [line for line in file.read_bytes().split(b"\n") if line.strip()]
+    except OSError as error:
         raise WorkshopError(
-            f"cannot read the trace {file} ({reason}); give a file of `workshop record`."
+            f"cannot read the trace {file} ({error.strerror}); give a file of `workshop record`."
         ) from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise WorkshopError(f"line {number} of {file} is no JSON; the trace is damaged.") from error
-        rows.append(row if isinstance(row, dict) else {})
-    if not rows or rows[0].get("kind") != KIND:
+    header = read_header(file, parsed(lines[0]) if lines else None)
+    rows = [parsed(line) for line in lines[1:]]
+    if rows and rows[-1] is None:
+        del rows[-1]
+    found: dict[str, list[Mapping[str, Any]]] = {"sample": [], "mark": [], "end": [], "other": []}
+    for row in filter(None, map(usable, rows)):
+        found[row["kind"]].append(row)
+    samples = plausible(found["sample"])
+    skipped = len(rows) - sum(map(len, found.values())) + len(found["sample"]) - len(samples)
+    if skipped:
+        LOG.warning("%s: lines that cannot be read and are left out: %d.", file, skipped)
+    end = found["end"][-1] if found["end"] else None
+    return Trace(header, tuple(samples), tuple(found["mark"]), end, skipped)
+
+
+def plausible(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out what lies far from all around it, then what is no newer than the sample before."""
+    times = [sample["time"] for sample in samples]
+
+    def is_near(at: int) -> bool:
+        around = times[max(0, at - 2) : at] + times[at + 1 : at + 3]
+        return any(abs(time - times[at]) < FAR_SECONDS for time in around)
+
+    kept: list[Mapping[str, Any]] = []
+    for sample in [sample for at, sample in enumerate(samples) if is_near(at)] or samples:
+        if not kept or sample["time"] > kept[-1]["time"]:
+            kept.append(sample)
+    return kept
+
+
+def parsed(line: bytes) -> Any:
+    """Return what a line holds, None where it is no JSON; as in JavaScript, NaN is none."""
+    try:
+        return _decode(line.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def read_header(file: Path, header: Any) -> Mapping[str, Any]:
+    """Return the header with a list as its hardware; WorkshopError where there is none of this version."""
+    if not isinstance(header, dict) or header.get("kind") != KIND:
         raise WorkshopError(
             f"{file} is no trace: it does not begin with a header; see `workshop record --help`."
         )
-    if rows[0].get("version") != STREAM_VERSION:
+    if header.get("version") != STREAM_VERSION:
         raise WorkshopError(
-            f"{file} has version {rows[0].get('version')!r} and this workshop reads {STREAM_VERSION}; "
+            f"{file} has version {header.get('version')!r} and this workshop reads {STREAM_VERSION}; "
             "record it anew."
         )
+    hardware, versions = header.get("hardware"), header.get("versions")
+    return {
+        **header,
+        "hardware": hardware if isinstance(hardware, list) else [],
+        "versions": versions if isinstance(versions, dict) else {},
+    }
 
-    def of(kind: str) -> tuple[Mapping[str, Any], ...]:
-        return tuple(row for row in rows[1:] if row.get("kind") == kind)
 
-    ends = of("end")
-    return Trace(rows[0], of("sample"), of("mark"), ends[-1] if ends else None)
+def usable(row: Any) -> Mapping[str, Any] | None:
+    """Return a line in the shape that readers of a trace count on; None where it does not have it."""
+    if not isinstance(row, dict):
+        return None
+    kind = row.get("kind")
+    if kind == "end":
+        return row
+    if kind == "mark":
+        text = row.get("text")
+        return {**row, "text": text if isinstance(text, str) else ""} if is_time(row.get("time")) else None
+    if row.get("version") != STREAM_VERSION:
+        return None
+    return usable_sample(row) if kind == "sample" else {"kind": "other"}
+
+
+def usable_sample(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a sample whose GPUs are a list of objects, or None with an ``error``."""
+    gpus = row.get("gpus")
+    if not is_time(row.get("time")) or not isinstance(gpus, dict):
+        return None
+    data, error = gpus.get("data"), gpus.get("error")
+    if gpus.get("status") != "ok":
+        data = None
+        error = error if isinstance(error, str) else "The trace does not say why its GPUs are missing."
+    elif data is not None:
+        if not isinstance(data, list) or not all(isinstance(gpu, dict) for gpu in data):
+            return None
+        data = [usable_gpu(gpu) for gpu in data]
+    return {**row, "gpus": {**gpus, "error": error, "data": data}}
+
+
+def usable_gpu(gpu: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a GPU with an index and a name, and None for a figure that is no number."""
+    index, name = gpu.get("index"), gpu.get("name")
+    return {
+        **gpu,
+        "index": index if is_number(index) else 0,
+        "name": name if isinstance(name, str) else "",
+        **{figure: None for figure in FIGURES if figure in gpu and not is_number(gpu[figure])},
+    }
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
+def is_time(value: Any) -> bool:
+    return is_number(value) and abs(value) <= LAST_TIME

@@ -19,7 +19,12 @@ class Rows {
     const numbers = new Float64Array(bytes);
     for (let at = 0; at + width <= numbers.length; at += width) {
       const row = numbers.subarray(at, at + width);
-      if (this.rows.length === 0 || row[0] > this.rows.at(-1)[0]) {
+      const ahead = (this.rows.at(-1)?.[0] ?? -Infinity) - row[0];
+      if (ahead > 0) {
+        // The clock was set back: what was sampled before keeps its distance.
+        this.rows.forEach(each => (each[0] -= ahead + 1 / this.model.get('hz')));
+      }
+      if (ahead !== 0) {
         this.rows.push(row);
       }
     }
