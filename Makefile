@@ -92,6 +92,10 @@ test-unit: ## unit tests; one room: make test-unit ARGS=tests/memory
 bench-panel: test-environment ## measure the panel beside jupyterlab-nvdashboard, in one run
 	@"$(BIN)"/python tests/workshop_monitor/bench_panel.py $(ARGS)
 
+.PHONY: bench-browser
+bench-browser: test-environment chromium ## measure what the panel costs the browser
+	@"$(BIN)"/python tests/ui/bench_renderer.py $(ARGS)
+
 .PHONY: bench-soak
 bench-soak: test-environment ## 200 clients of the panel for half an hour, two of which never read
 	@"$(BIN)"/python tests/workshop_monitor/bench_soak.py $(ARGS)

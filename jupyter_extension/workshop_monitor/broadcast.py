@@ -76,6 +76,7 @@ class Broadcast:
         if settings is not None:
             self.watcher.use(settings)
         self.watcher.follow(self.sampler, self._wake)
+        self.planned.look()  # is read by the time the first sample comes
         group = self._groups.setdefault(hz, Group())
         # A new subscription's first sample is the next one: at 0.2 Hz, nobody who joins waits for 5 s.
         if group.subscription is not None:

@@ -41,8 +41,10 @@ class Watcher:
         self._tell()
 
     def rest(self) -> None:
-        """Let the sampler fall asleep as nobody looks, unless the reader wants to be watched for."""
-        if self._subscription is not None and not self._watch.settings.watch_alone:
+        """Let the sampler fall asleep as nobody looks, unless an idle GPU is to be told of even then."""
+        settings = self._watch.settings
+        armed = settings.watch_alone and settings.idle_minutes is not None
+        if self._subscription is not None and not armed:
             self._subscription.close()
             self._subscription = None
 

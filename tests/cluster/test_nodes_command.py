@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.monitor.other_nodes import READING
@@ -14,10 +18,17 @@ from workshop_utils.cluster import nodes_step
 from workshop_utils.cluster.nodes_step import OtherNodesOfJob, other_nodes, step_command, step_environment
 from workshop_utils.errors import WorkshopError
 from workshop_utils.monitor.node_reading import lines_of
-from workshop_utils.monitor.nodes_file import MOST_NODES, OtherNodes, read_nodes, shown
+from workshop_utils.monitor.nodes_file import MOST_NODES, OtherNodes, read_nodes, shown, write_nodes
 from workshop_utils.monitor.private_file import runtime_file
 from workshop_utils.monitor.show_nodes import show_nodes
 
+KERNEL = """
+import time
+from workshop_utils.monitor.show_nodes import show_nodes
+shown = show_nodes()
+print("shown", flush=True)
+time.sleep(60)
+"""
 JOB = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "na", "SLURMD_NODENAME": "na"}
 
 
@@ -159,6 +170,68 @@ def test_an_srun_that_says_nothing_leaves_the_nodes_starting(faked: Path) -> Non
     frame = shown(known())
     assert frame is not None
     assert "was ended by the notebook" in frame["ended"]
+
+
+@contextmanager
+def showing_kernel() -> Iterator["subprocess.Popen[str]"]:
+    """Show the nodes from a process of its own, which the test may kill as a restart of a kernel does."""
+    with subprocess.Popen([sys.executable, "-P", "-c", KERNEL], stdout=subprocess.PIPE, text=True) as kernel:
+        try:
+            assert kernel.stdout is not None
+            assert kernel.stdout.readline() == "shown\n"
+            yield kernel
+        finally:
+            kernel.kill()
+
+
+def lives(pid: int) -> bool:
+    """A zombie waits for an init that reaps late."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_after_a_restart_of_the_kernel_the_last_one_is_waited_for(faked: Path) -> None:
+    program(faked, "cat >/dev/null; sleep 2")
+    with showing_kernel() as kernel:
+        first = known()
+        kernel.kill()
+        with show_nodes():
+            second = known()
+            assert (second.ended, second.pid != first.pid) == (None, True)
+            assert not lives(first.pid)
+        assert known().pid == second.pid
+
+
+def test_it_says_that_it_ends_before_its_srun_has_ended(faked: Path) -> None:
+    program(faked, "cat >/dev/null; sleep 2")
+    with showing_kernel() as kernel:
+        first = known()
+        kernel.kill()
+        deadline = time.monotonic() + 1.5
+        while known().ended is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert lives(first.pid)
+
+
+def test_one_that_was_killed_is_in_nobodys_way(faked: Path) -> None:
+    program(faked, "cat >/dev/null")
+    with showing_kernel():
+        first = known()
+        os.kill(first.pid, signal.SIGKILL)
+        with show_nodes():
+            assert known().pid != first.pid
+
+
+@pytest.mark.parametrize(("seconds", "refused"), [(0, True), (3600, False)])
+def test_a_program_that_began_after_the_file_is_not_taken_for_the_command(
+    faked: Path, seconds: float, refused: bool
+) -> None:
+    program(faked, "cat >/dev/null")
+    pid, began_at = os.getpid(), psutil.Process().create_time()
+    write_nodes(runtime_file("nodes"), OtherNodes("77", pid, began_at - seconds, time.time(), None, ()))
+    done = run("--end-with-input", stdin=subprocess.DEVNULL)
+    assert (f"process {pid} shows the other nodes of job 77 already" in done.stderr) is refused
+    assert done.returncode == (2 if refused else 0)
 
 
 def test_a_notebook_outside_of_a_job_is_told_so(faked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

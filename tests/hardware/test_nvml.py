@@ -119,6 +119,28 @@ def test_activity_of_the_chip_is_counted_between_two_samples(readings):
     assert busy == [[None] * 3, [None] * 3, [40, 20, 60]]
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_activity_that_is_no_number_is_missing_and_comes_back(readings, value):
+    (_, broken, healed), log = readings(
+        "import pynvml\n"
+        "answer = pynvml.nvmlGpmMetricsGet\n"
+        "def odd(request):\n"
+        "    answer(request)\n"
+        "    for place in (0, 3):\n"  # sm_percent and pcie_tx_bytes_per_s
+        f"        request.metrics[place].value = float('{value}')\n"
+        "    return request\n"
+        "faults('gpus 1'); read()\n"
+        "pynvml.nvmlGpmMetricsGet = odd; clock.now += 1; read()\n"
+        "pynvml.nvmlGpmMetricsGet = answer; clock.now += 1; read()"
+    )
+    gpu = broken["data"][0]
+    assert (gpu["sm_percent"], gpu["tensor_percent"], gpu["pcie_tx_bytes_per_s"]) == (None, 20, None)
+    assert set(gpu["not_reported"]) == {"sm_percent", "pcie_tx_bytes_per_s"}
+    assert len(log) == 2
+    gpu = healed["data"][0]
+    assert (gpu["sm_percent"], gpu["not_reported"]) == (40, {})
+
+
 def test_processes_are_named_with_their_memory_where_the_driver_tells(readings):
     (told, hidden), _ = readings(
         "faults('gpus 2', 'process 77', 'process 78', 'process_bytes 5000'); read()\n"

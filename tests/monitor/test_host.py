@@ -172,6 +172,44 @@ def test_a_container_without_disks_reports_none(machine, fed, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("function", "kind", "error"),
+    [
+        ("net_io_counters", "network", PermissionError(13, "Permission denied", "/proc/net/dev")),
+        ("disk_io_counters", "disk", NotImplementedError("no /proc/diskstats")),
+    ],
+)
+def test_counters_that_are_hidden_hide_nothing_else(machine, fed, monkeypatch, function, kind, error):
+    disks, links = SimpleNamespace(read_bytes=1, write_bytes=1), {}
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda: disks)
+    monkeypatch.setattr(psutil, "net_io_counters", lambda pernic: links)
+    shown = getattr(psutil, function)
+
+    def hidden(**_options):
+        raise error
+
+    monkeypatch.setattr(psutil, function, hidden)
+    host = make_host(machine)
+    host.read()
+    for _ in range(2):  # asked anew, and in between
+        fed.work(2.0, cores=range(16))
+        data = host.read().data
+    rates = {name: value for name, value in vars(data).items() if name.endswith("_bytes_per_s")}
+    lost = {name for name in rates if name.startswith(kind)}
+    assert {name for name, rate in rates.items() if rate is None} == set(data.not_reported) == lost
+    assert len(lost) == 2
+    for reason in data.not_reported.values():
+        assert type(error).__name__ in reason
+        assert str(error) in reason
+    assert (data.cpu_percent, data.memory_used_bytes) == (25.0, 12 * GIB)
+    monkeypatch.setattr(psutil, function, shown)
+    for _ in range(2):  # two readings make a rate
+        fed.work(4.0, cores=[])
+        data = host.read().data
+    assert data.not_reported == {}
+    assert None not in [getattr(data, name) for name in lost]
+
+
+@pytest.mark.parametrize(
     ("environment", "end"),
     [({}, None), ({"SLURM_JOB_END_TIME": "1795840935"}, 1795840935), ({"SLURM_JOB_END_TIME": "x"}, None)],
 )

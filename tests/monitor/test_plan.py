@@ -41,13 +41,40 @@ def test_nobody_else_can_read_it_and_what_others_could_write_is_not_read(runtime
     assert read_plan(file) is None
 
 
+def plan_text(made_at: str = "1", size: str = "1") -> str:
+    term = f'{{"name": "weights", "kind": "weights", "bytes": {size}}}'
+    return f'{{"title": "x", "made_at": {made_at}, "gpus": [[{term}]]}}'
+
+
+NO_DATES = ["NaN", "Infinity", "1e400", "1" + 400 * "0", "null", "{}"]
+NO_SIZES = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    "-1",
+    str(2**53 + 1),
+    400 * "9",
+    5000 * "9",
+    "null",
+    "[]",
+]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", json.dumps({"title": "x", "made_at": 1, "gpus": [[{"name": "x"}]]}), "x" * 10],
-)
+    [
+        "", "{", "[]", "null", json.dumps({"title": "x", "made_at": 1, "gpus": [[{"name": "x"}]]}), "x" * 10,
+        "[" * 100_000, "\xff\xfe",
+        *(plan_text(made_at=date) for date in NO_DATES),
+        *(plan_text(size=size) for size in NO_SIZES),
+    ],
+)  # fmt: skip
 def test_what_is_no_plan_is_none(text: str, runtime: Path) -> None:
     file = write_plan("a model", TERMS)
-    file.write_text(text)
+    file.write_text(plan_text())
+    assert read_plan(file) is not None
+    file.write_text(text, encoding="latin-1")
     assert read_plan(file) is None
     file.unlink()
     assert read_plan(file) is None

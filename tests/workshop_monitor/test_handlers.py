@@ -1,6 +1,7 @@
 """The three routes inside a Jupyter server: who may, what comes, and what bad input gets."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -8,6 +9,7 @@ import time
 
 import pytest
 from tornado.httpclient import HTTPClientError
+from tornado.websocket import WebSocketClosedError
 from workshop_monitor import attribution
 from workshop_monitor.handlers import LONGEST_MESSAGE_BYTES, PING_SECONDS, SETTING
 from workshop_monitor.kernels import kernel_processes
@@ -17,6 +19,7 @@ from workshop_utils.hardware.reading import GpuProcess, GpuReading, Reading
 from workshop_utils.measure.recording import machine
 from workshop_utils.monitor.nodes_file import nodes_file, write_nodes
 from workshop_utils.monitor.owners import Owner
+from workshop_utils.monitor.plan import PlannedTerm, write_plan
 from workshop_utils.monitor.sampler import Sampler
 
 BASE_URL = "/node/host1/8888/"
@@ -237,7 +240,8 @@ async def test_websocket_without_a_token_is_403_and_never_upgraded(connect, broa
     assert broadcast._clients == {}
 
 
-async def test_user_without_the_permission_is_refused(connect, fetch, jp_serverapp, monkeypatch):
+@pytest.mark.parametrize("route", ["stream", "snapshot", "history"])
+async def test_user_without_the_permission_is_refused(route, connect, fetch, jp_serverapp, monkeypatch):
     asked = []
 
     def refuse(handler, user, action, resource):
@@ -245,23 +249,51 @@ async def test_user_without_the_permission_is_refused(connect, fetch, jp_servera
         return False
 
     monkeypatch.setattr(jp_serverapp.authorizer, "is_authorized", refuse)
-    assert (await status_of(connect()))[0] == 403
-    assert (await status_of(fetch("snapshot")))[0] == 403
-    assert set(asked) == {("read", "workshop_monitor")}
+    assert (await status_of(connect() if route == "stream" else fetch(route)))[0] == 403
+    assert asked == [("read", "workshop_monitor")]
 
 
-async def test_messages_are_ignored_and_long_ones_close_the_socket(connect, broadcast, caplog):
-    socket = await connect(params={"hz": "10"})
+@pytest.mark.parametrize("size", [LONGEST_MESSAGE_BYTES + 1, 10_000_000])
+async def test_messages_are_ignored_and_long_ones_close_the_socket(size, connect, fetch, broadcast, caplog):
+    socket, other = [await connect(params={"hz": "10"}) for _ in range(2)]
     await read_frames(socket, 2)
     for message in ("{}", "text", '{"hz": 1e99}', "[" * 1000, "\x00"):
         await socket.write_message(message)
     await socket.write_message(b"\xff\xfe", binary=True)
     assert (await read_frames(socket, 3))[-1]["kind"] == "sample"
     with caplog.at_level(logging.WARNING):
-        await socket.write_message("x" * (LONGEST_MESSAGE_BYTES + 1))
-        await until(lambda: not broadcast._clients)
+        with contextlib.suppress(WebSocketClosedError):
+            await socket.write_message("x" * size)
+        async with asyncio.timeout(10):
+            while await socket.read_message() is not None:
+                pass  # what was on its way
+        assert socket.close_code == 1009
+        await until(lambda: len(broadcast._clients) == 1)
+        assert (await read_frames(other, 20))[-1]["kind"] == "sample"
+        assert json.loads((await fetch("snapshot")).body)["kind"] == "sample"
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_of_two_clients_the_last_settings_count_for_both(connect, broadcast, monkeypatch):
+    idle = Reading.of((GpuReading(0, "GPU-1", "NVIDIA H200", utilization_percent=0, processes=[]),))
+    monkeypatch.setattr(broadcast.sampler._gpus, "read", lambda: idle)
+
+    async def warned(socket):
+        """Wait for the next frame of warnings and return their kinds."""
+        while True:
+            (frame,) = await read_frames(socket, 1)
+            if frame["kind"] == "warnings":
+                return [warning["kind"] for warning in frame["warnings"]]
+
+    first = await connect(params={"hz": "10", "idle_minutes": "0.01"})
+    assert await asyncio.wait_for(warned(first), 10) == ["idle_gpu"]
+    second = await connect(params={"hz": "10", "idle_minutes": "0"})
+    assert await asyncio.wait_for(warned(first), 10) == []
+    third = await connect(params={"hz": "10", "idle_minutes": "0.01"})
+    for socket in (first, second, third):
+        while await asyncio.wait_for(warned(socket), 10) != ["idle_gpu"]:
+            pass  # the second and third were told of what held when they came
 
 
 async def test_client_that_goes_is_forgotten(connect, broadcast):
@@ -361,8 +393,15 @@ async def test_other_nodes_come_before_a_sample_and_only_when_they_are_news(conn
     assert [frame["nodes"] for frame in frames if frame["kind"] == "nodes"] == [None]
 
 
+async def test_a_plan_comes_before_the_first_sample(connect):
+    write_plan("a model", ((PlannedTerm("weights", "weights", 10),),))
+    frames = await read_frames(await connect(params={"hz": "10"}), 4)
+    assert [frame["kind"] for frame in frames] == ["hello", "history", "plan", "sample"]
+    assert frames[2]["plan"]["title"] == "a model"
+
+
 async def test_handlers_only_read(jp_fetch, broadcast):
-    for route in ("snapshot", "history"):
+    for route in ("stream", "snapshot", "history"):
         for method in ("POST", "PUT", "DELETE"):
             body = None if method == "DELETE" else "{}"
             code, _ = await status_of(jp_fetch("workshop-monitor", route, method=method, body=body))

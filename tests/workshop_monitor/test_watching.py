@@ -9,7 +9,7 @@ from workshop_monitor.broadcast import Broadcast
 
 from workshop_utils.hardware.reading import GpuReading, Reading
 from workshop_utils.monitor.sampler import Sampler
-from workshop_utils.monitor.warning_settings import WarningSettings
+from workshop_utils.monitor.warning_settings import WarningSettings, read_settings
 
 SLEEP_AFTER = 0.5
 
@@ -96,6 +96,16 @@ async def test_warnings_come_when_they_change_and_before_the_sample(broadcast, g
 async def test_nobody_who_looks_and_no_watch_that_is_armed_lets_the_sampler_sleep(broadcast, gpus):
     client = Client()
     broadcast.join(client, 10, WarningSettings())
+    await until(lambda: client.frames)
+    broadcast.leave(client)
+    assert broadcast.sampler._subscriptions == []
+    await until(lambda: gpus.asleep)
+
+
+async def test_a_watch_without_an_idle_warning_is_not_armed(broadcast, gpus):
+    client = Client()
+    settings, _ = read_settings({"idle_minutes": "0", "watch_alone": "1"})
+    broadcast.join(client, 10, settings)
     await until(lambda: client.frames)
     broadcast.leave(client)
     assert broadcast.sampler._subscriptions == []

@@ -3,12 +3,21 @@
 import argparse
 import json
 import sys
+import time
+from pathlib import Path
+
+import psutil
 
 from workshop_utils.cluster.nodes_step import other_nodes
-from workshop_utils.cluster.nodes_watch import NodesWatch
+from workshop_utils.cluster.nodes_watch import END_SECONDS, NodesWatch
 from workshop_utils.errors import WorkshopError
 from workshop_utils.monitor.node_reading import NodeReading, row_of
-from workshop_utils.monitor.nodes_file import nodes_file, read_nodes, shown
+from workshop_utils.monitor.nodes_file import OtherNodes, nodes_file, read_nodes, shown
+
+# psutil takes the clock of the machine's start, and thus of a process, from whole seconds.
+CLOCK_SECONDS = 2.0
+WAIT_SECONDS = END_SECONDS + 2.0
+LOOK_SECONDS = 0.1
 
 EPILOG = """example: workshop nodes
          workshop nodes --json > nodes.ndjson
@@ -36,13 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Watch until Ctrl-C; WorkshopError where there is nothing to watch, or somebody does already."""
     others, file = other_nodes(), nodes_file()
-    before = read_nodes(file)
-    frame = shown(before) if before is not None else None
-    if before is not None and frame is not None and frame["ended"] is None:
-        raise WorkshopError(
-            f"process {before.pid} shows the other nodes of job {before.job} already; end it first, with "
-            f"`kill {before.pid}` or by the notebook that started it."
-        )
+    _follow_on(file)
     count = "1 other node" if len(others.names) == 1 else f"{len(others.names)} other nodes"
     print(
         f"The panel of JupyterLab on this machine shows {count} of job {others.job} "
@@ -52,6 +55,33 @@ def run(arguments: argparse.Namespace) -> int:
     )
     NodesWatch(others, file, _print if arguments.json else None).run(end_with_input=arguments.end_with_input)
     return 0
+
+
+def _follow_on(file: Path) -> None:
+    """Return when no other command runs that we know of; WorkshopError where one is not about to end."""
+    before = read_nodes(file)
+    if before is None or not _runs(before):
+        return
+    frame = shown(before)
+    if frame is not None and frame["ended"] is None:
+        raise WorkshopError(
+            f"process {before.pid} shows the other nodes of job {before.job} already; end it first, with "
+            f"`kill {before.pid}` or by the notebook that started it."
+        )
+    # One that ends writes no more, so that a hanging srun of its own is in nobody's way.
+    deadline = time.monotonic() + WAIT_SECONDS
+    while _runs(before) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _runs(found: OtherNodes) -> bool:
+    """Whether the process that wrote this lives: one of its number that began later is another program."""
+    try:
+        process = psutil.Process(found.pid)
+        began_before = process.create_time() < found.started_at + CLOCK_SECONDS
+        return began_before and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError, OverflowError):
+        return False
 
 
 def _print(node: str, reading: NodeReading) -> None:

@@ -62,11 +62,12 @@ class NodesWatch:
         self._write(None)
         with _signals(self._end) as woken, self._srun() as process:
             self._follow(process, woken, end_with_input)
-        if self._why is None:
             said = f", which said: {' '.join(self._said)}" if self._said else ""
-            self._end_file(f"lost its srun{said}")
+            why = self._why
+            # Before srun has gone, which takes seconds: whoever starts another watch meanwhile shall know.
+            self._end_file(why or f"lost its srun{said}")
+        if why is None:
             raise WorkshopError(f"srun has ended by itself{said}")
-        self._end_file(self._why)
 
     def _end_file(self, why: str) -> None:
         self._write(f"The figures of the other nodes have ended: `workshop nodes` {why}."[:LONGEST_SENTENCE])

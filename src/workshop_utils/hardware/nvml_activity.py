@@ -6,6 +6,7 @@ One call of some 0.15 ms of CPU time tells all of them; NVLink's own counters ta
 Metrics: ``nvmlGpmMetricId_t``, https://docs.nvidia.com/deploy/nvml-api/group__nvmlGpmEnums.html
 """
 
+import math
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -70,6 +71,8 @@ class Activity:
             said = self._request.metrics[place]
             if said.nvmlReturn:
                 missing[field] = said.nvmlReturn
+            elif not math.isfinite(said.value):  # which JSON cannot say
+                missing[field] = self._nvml.NVML_ERROR_NO_DATA
             else:
                 figures[field] = said.value * metric.unit
         return figures, missing

@@ -96,6 +96,7 @@ class Host:
         job_percent, cpu_gap = self._job_cpu_percent(psutil, now, machine_percent)
         machine_used = memory.total - memory.available
         job_used, memory_gap = self._job_memory_bytes(machine_used)
+        traffic, traffic_gap = self._traffic.read(psutil, now)
         cpu, ram = self._cpu_limit, self._memory_limit
         return Reading.of(
             HostReading(
@@ -110,8 +111,8 @@ class Host:
                 machine_memory_used_bytes=machine_used,
                 machine_memory_total_bytes=memory.total,
                 job_ends_at=self._job_ends_at,
-                **self._traffic.read(psutil, now),
-                not_reported={**cpu_gap, **memory_gap},
+                **traffic,
+                not_reported={**cpu_gap, **memory_gap, **traffic_gap},
             )
         )
 

@@ -1,13 +1,17 @@
 """A plan of GPU memory, on its way from a notebook or terminal to the panel, in a private file."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from workshop_utils.monitor.private_file import read_private, runtime_file, write_private
 
 MOST_BYTES = 1 << 18
+# The panel counts in JavaScript, whose whole numbers are exact to here.
+MOST_PLANNED_BYTES = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,17 @@ def read_plan(file: Path) -> Plan | None:
     try:
         row = json.loads(text)
         gpus = tuple(
-            tuple(PlannedTerm(str(term["name"]), str(term["kind"]), int(term["bytes"])) for term in terms)
+            tuple(PlannedTerm(str(term["name"]), str(term["kind"]), _size(term["bytes"])) for term in terms)
             for terms in row["gpus"]
         )
-        return Plan(str(row["title"]), float(row["made_at"]), gpus)
-    except (ValueError, TypeError, KeyError):
+        made_at = float(row["made_at"])
+        return Plan(str(row["title"]), made_at, gpus) if math.isfinite(made_at) else None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def _size(value: Any) -> int:
+    size = int(value)
+    if not 0 <= size <= MOST_PLANNED_BYTES:
+        raise ValueError(f"{value!r} is no size of a term")
+    return size
