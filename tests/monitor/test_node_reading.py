@@ -86,8 +86,8 @@ ROW = json.loads(json.dumps(row_of(READING)))
     "wrong",
     [
         {"gpus": None}, {"gpus": [1]}, {"gpus": [{}] * (MOST_GPUS + 1)}, {"host": []}, {"time": None},
-        {"time": "now"}, {"time": float("nan")}, {"gpus_error": 5}, {"host_error": "x" * 300},
-        {"host": {"cpu_percent": True}},
+        {"time": "now"}, {"time": float("nan")}, {"time": 10**400}, {"gpus_error": 5},
+        {"host_error": "x" * 300}, {"host": {"cpu_percent": True}},
         *({"gpus": [{**ROW["gpus"][0], name: value}]} for name, value in [
             ("index", -1), ("index", True), ("status", "<b>"), ("mine", "yes"), ("name", ["x"]),
             ("memory_used_bytes", float("inf")),
