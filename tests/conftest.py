@@ -13,9 +13,14 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.small_model import prepare_small_model
 
-# A run that a shell put into the background ignores Ctrl-C, and so would all that the tests interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A run under nohup, or one that a shell put into the background, ignores these; so would what tests start.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # What decides where the workshop and Jupyter read and write, apart from HOME.
 PLACES = ("WORKSHOP_", "XDG_", "JUPYTER_", "IPYTHONDIR", "SCRATCH", "SLURM_", "HF_", "TQDM_DISABLE")
