@@ -11,8 +11,8 @@ PREFIX ?=
 VENV := $(or $(WORKSHOP_VENV),.venv)
 BIN := $(VENV)/bin
 BOOTSTRAP = $(PYTHON) src/workshop_utils/bootstrap.py --torch "$(TORCH)"
-# With CI=true this plugin turns every skipped test into a failure.
-PYTEST = PYTHONPATH=tests/plugins "$(BIN)"/python -m pytest -p no_silent_skips
+# With CI=true the first plugin turns every skipped test into a failure; the second lets tests send signals.
+PYTEST = PYTHONPATH=tests/plugins "$(BIN)"/python -m pytest -p no_silent_skips -p heeded_signals
 
 ##@ The workshop
 .PHONY: lab

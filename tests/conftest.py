@@ -1,7 +1,6 @@
 """What tests of several rooms share: the small real model, and a home of their own."""
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.small_model import prepare_small_model
-
-# A run under nohup, or one that a shell put into the background, ignores these; so would what tests start.
-for number, usual in (
-    (signal.SIGINT, signal.default_int_handler),
-    (signal.SIGQUIT, signal.SIG_DFL),
-    (signal.SIGHUP, signal.SIG_DFL),
-):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, usual)
 
 # What decides where the workshop and Jupyter read and write, apart from HOME.
 PLACES = ("WORKSHOP_", "XDG_", "JUPYTER_", "IPYTHONDIR", "SCRATCH", "SLURM_", "HF_", "TQDM_DISABLE")
