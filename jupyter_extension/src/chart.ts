@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
 import { element } from './dom';
 import type { IPalette } from './palette';
-import { windowOf, type ITimeline } from './timeline';
+import { pixelsApart, windowOf, type ITimeline } from './timeline';
 
 /** What one chart draws: seconds since 1970, and two lines in percent; null breaks a line. */
 export interface IChartData {
@@ -28,6 +28,8 @@ export class Chart {
   readonly node: HTMLElement;
   private readonly _plot: uPlot;
   private readonly _resize: ResizeObserver;
+  private readonly _sight: IntersectionObserver;
+  private _inView = false;
   private _seconds = 600;
   private _planned: number | null = null;
   private _position: number | null = null;
@@ -51,12 +53,22 @@ export class Chart {
       }
     });
     this._resize.observe(node);
+    this._sight = new IntersectionObserver(seen => {
+      this._inView = seen.at(-1)!.isIntersecting;
+      this._plot.setData(this._plot.data, this._inView);
+    });
+    this._sight.observe(node);
   }
 
-  draw(data: IChartData, windowSeconds: number): void {
+  /** Drawn now if it is in view, else when it comes into view; not if it would move by less than a pixel. */
+  draw({ times, busy, memory, planned = null }: IChartData, windowSeconds: number): void {
+    const { bbox, scales } = this._plot;
+    const { min, max } = scales.x!;
     this._seconds = windowSeconds;
-    this._planned = data.planned ?? null;
-    this._plot.setData([data.times, data.busy, data.memory]);
+    const next = this._window(times[0], times.at(-1));
+    const still = planned === this._planned && pixelsApart([min!, max!], next, bbox.width) < 1;
+    this._planned = planned;
+    this._plot.setData([times, busy, memory], this._inView && !still);
   }
 
   /** Draw a line at the moment that is shown; null for none. */
@@ -72,6 +84,7 @@ export class Chart {
 
   dispose(): void {
     this._resize.disconnect();
+    this._sight.disconnect();
     this._plot.destroy();
   }
 
@@ -157,7 +170,7 @@ export class Chart {
     };
   }
 
-  private _window(min: number | null, max: number | null): uPlot.Range.MinMax {
+  private _window(min?: number | null, max?: number | null): [number, number] {
     const end = max ?? Date.now() / 1000;
     return windowOf(min ?? end, end, this._timeline, this._seconds);
   }

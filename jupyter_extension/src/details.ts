@@ -12,16 +12,17 @@ interface IReported {
   notReported: Record<string, string>;
 }
 
-/** What else there is to say: folded away until the reader asks, and written only while it is open. */
+/** What else there is to say: its lines come when it is opened first, and are written only while it is open. */
 export class Details<T extends IReported> {
   readonly node: HTMLDetailsElement;
   private readonly _alert: HTMLElement;
-  private readonly _values: HTMLElement[] = [];
+  private readonly _list = element('dl', 'wm-details-list');
+  private _lines: [ILine<T>, HTMLElement][] | null = null;
   private _reading: T | null = null;
 
   constructor(
     title: string,
-    private readonly _lines: ILine<T>[]
+    private readonly _load: () => Promise<ILine<T>[]>
   ) {
     this.node = element('details', 'wm-details wm-more');
     const summary = element('summary', 'wm-details-summary', 'More');
@@ -29,16 +30,8 @@ export class Details<T extends IReported> {
     this._alert = element('span', 'wm-alert');
     this._alert.hidden = true;
     summary.append(' ', this._alert);
-    const list = element('dl', 'wm-details-list');
-    for (const line of _lines) {
-      const name = element('dt', 'wm-details-name', line.name);
-      name.title = line.meaning;
-      const value = element('dd', 'wm-details-value');
-      this._values.push(value);
-      list.append(name, value);
-    }
-    this.node.append(summary, list);
-    this.node.addEventListener('toggle', () => this._draw());
+    this.node.append(summary, this._list);
+    this.node.addEventListener('toggle', () => void this._draw());
   }
 
   /** Show a moment, with a few words that are never folded away; null where there is none. */
@@ -47,21 +40,30 @@ export class Details<T extends IReported> {
     this.node.hidden = reading === null;
     this._alert.hidden = alert === '';
     setText(this._alert, alert);
-    this._draw();
+    void this._draw();
   }
 
-  private _draw(): void {
-    const reading = this._reading;
-    if (reading === null || !this.node.open) {
+  private async _draw(): Promise<void> {
+    if (!this.node.open) {
       return;
     }
-    for (const [at, line] of this._lines.entries()) {
-      const value = this._values[at];
-      if (value !== undefined) {
+    const lines = await this._load();
+    const reading = this._reading;
+    this._lines ??= lines.map(line => [line, this._add(line)]);
+    if (reading !== null) {
+      for (const [line, value] of this._lines) {
         // A number stays with its unit where a narrow panel breaks the line.
         setText(value, line.text(reading).replaceAll(/(\d) (?=[^\s\d])/g, '$1\u00a0'));
         value.title = reading.notReported[line.field] ?? '';
       }
     }
+  }
+
+  private _add({ name, meaning }: ILine<T>): HTMLElement {
+    const term = element('dt', 'wm-details-name', name);
+    term.title = meaning;
+    const value = element('dd', 'wm-details-value');
+    this._list.append(term, value);
+    return value;
   }
 }

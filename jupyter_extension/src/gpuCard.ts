@@ -5,7 +5,7 @@ import { share } from './format';
 import { percent, usedOfTotal } from './memory';
 import { gpuAt, type IRow } from './history';
 import type { Owners } from './frames';
-import { GPU_LINES, type IGpuMoment } from './gpuLines';
+import type { IGpuMoment } from './gpuLines';
 import type { IPalette } from './palette';
 import { plannedBytes, type IPlan, type IPlannedTerm } from './plan';
 import { PlanBar } from './planBar';
@@ -43,7 +43,7 @@ export class GpuCard extends Card {
       palette,
       timeline
     );
-    this._details = new Details(`GPU ${_index}`, GPU_LINES);
+    this._details = new Details(`GPU ${_index}`, async () => (await import('./gpuLines')).GPU_LINES);
     this.folds.before(this._planBar.node);
     this.folds.prepend(this._details.node);
   }

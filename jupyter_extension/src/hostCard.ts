@@ -5,7 +5,7 @@ import { cpuLimit, memoryLimit, share } from './format';
 import { percent, usedOfTotal } from './memory';
 import type { IHost } from './frames';
 import type { IRow } from './history';
-import { HOST_LINES, type IHostMoment } from './hostLines';
+import type { IHostMoment } from './hostLines';
 import type { IPalette } from './palette';
 import type { ITimeline } from './timeline';
 
@@ -33,7 +33,7 @@ export class HostCard extends Card {
       palette,
       timeline
     );
-    this._details = new Details('this job', HOST_LINES);
+    this._details = new Details('this job', async () => (await import('./hostLines')).HOST_LINES);
     this.folds.prepend(this._details.node);
   }
 

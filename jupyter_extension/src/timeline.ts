@@ -46,3 +46,12 @@ export function windowOf(
 ): [number, number] {
   return [last - Math.min(Math.max(shortestSeconds, last - first), windowSeconds), last];
 }
+
+/** How far two windows of time lie apart in pixels of a plot that shows the first; infinite if it shows none. */
+export function pixelsApart(
+  [min, max]: [number, number],
+  [from, to]: [number, number],
+  width: number
+): number {
+  return (Math.max(Math.abs(from - min), Math.abs(to - max)) / (max - min)) * width;
+}
