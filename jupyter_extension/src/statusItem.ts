@@ -3,11 +3,16 @@ import { element, setText } from './dom';
 import type { Feed } from './feed';
 import { statusText } from './statusText';
 
+/** Painting a page for a figure that moved costs more than all else that goes on while the panel is closed. */
+const EVERY_MS = 5000;
+
 /** The GPUs in a few words in the status bar; a click opens the panel. */
 export class StatusItem extends Widget {
   private readonly _button = element('button', 'wm-status');
   private readonly _text = element('span', 'wm-status-text');
   private readonly _warnings = element('span', 'wm-status-warnings');
+  private _shownAt = -Infinity;
+  private _key = '';
 
   constructor(
     private readonly _feed: Feed,
@@ -24,7 +29,15 @@ export class StatusItem extends Widget {
   }
 
   private _show(): void {
-    const { history, state, warnings } = this._feed;
+    const { history, settings, state, warnings } = this._feed;
+    // Figures may wait; what begins, breaks off, is warned of or was set may not.
+    const key = [state.kind, history.latest === null, warnings.length, settings.unit].join();
+    const now = performance.now();
+    if (key === this._key && now - this._shownAt < EVERY_MS) {
+      return;
+    }
+    this._key = key;
+    this._shownAt = now;
     const shown = statusText(
       history.latest,
       state.kind !== 'broken',

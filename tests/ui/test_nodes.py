@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, expect
 from ui.browser import OURS, Watched
 from ui.conftest import Stub
 from ui.lab import Lab
-from ui.panel import CHANGE_THEME, Panel, open_panel
+from ui.panel import CHANGE_THEME, STATUS_MS, Panel, open_panel
 from ui.test_access import violations
 from ui.test_panel import LOADED_BYTES
 
@@ -176,7 +176,7 @@ def test_a_gpu_of_another_job_is_set_back_and_says_so(
     expect(mine.node.get_by_role("heading")).not_to_contain_text("not in this job")
     opacity = "node => getComputedStyle(node).opacity"
     assert float(other.chart.evaluate(opacity)) < 1 == float(mine.chart.evaluate(opacity))
-    expect(panel.status).to_have_text(re.compile(r"^GPU \d+ %"))  # of the one that is mine
+    expect(panel.status).to_have_text(re.compile(r"^GPU \d+ %"), timeout=STATUS_MS)  # of the one that is mine
     expect(other.busy).to_have_text(re.compile(r"^\d+ %$"))  # shown all the same
     assert not violations(panel.page)
     panel.page.screenshot(path=output / "panel-not-mine.png")

@@ -10,7 +10,7 @@ from ui.browser import OURS, Watched
 from ui.conftest import Stub
 from ui.kernel import KERNEL_CODE, RUN_IN_A_KERNEL
 from ui.lab import Lab
-from ui.panel import Panel, open_panel
+from ui.panel import STATUS_MS, Panel, open_panel
 
 TOTAL_BYTES = 150754820096  # of the stub's GPUs
 BUSY = "utilization 50"
@@ -88,9 +88,10 @@ def test_status_bar_says_it_in_words_and_opens_the_panel(
 ) -> None:
     stub.set("gpus 2", "utilization 87", used(50), "throttle 64")
     panel = open_panel(watched, gpu_lab)
-    expect(panel.status).to_contain_text("GPU 2 × 87 % · 70.2 / 140 GiB")
+    expect(panel.status).to_contain_text("GPU 2 × 87 % · 70.2 / 140 GiB", timeout=STATUS_MS)
     expect(panel.status).to_contain_text("⚠ 2 warnings", timeout=20_000)
-    expect(panel.status).to_have_attribute("title", re.compile("GPU 1: 87 %, 70.2 of 140 GiB"))
+    title = re.compile("GPU 1: 87 %, 70.2 of 140 GiB")
+    expect(panel.status).to_have_attribute("title", title, timeout=STATUS_MS)
     panel.page.screenshot(path=output / "panel-warnings.png")
     panel.tab.click()
     expect(panel.node).to_be_hidden()
@@ -123,7 +124,9 @@ def test_status_bar_counts_without_the_panel_and_its_charts(
 
 def test_without_a_gpu_the_status_bar_shows_the_job(watched: Watched, start_lab: Callable[..., Lab]) -> None:
     panel = open_panel(watched, start_lab(driver=False))
-    expect(panel.status).to_have_text(re.compile(r"^No GPU · CPU \d+ % · [\d.]+ / [\d.]+ GiB$"))
+    expect(panel.status).to_have_text(
+        re.compile(r"^No GPU · CPU \d+ % · [\d.]+ / [\d.]+ GiB$"), timeout=STATUS_MS
+    )
 
 
 def test_the_warning_names_the_notebook_to_shut_down(
