@@ -12,9 +12,10 @@ interface ISaid {
   warnings: IWarning[];
   plan: unknown;
   nodes: unknown;
+  tokens: unknown;
 }
 
-const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null, nodes: null };
+const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null, nodes: null, tokens: null };
 
 /** What the server says, for the panel, the status bar and the notifications: one socket for all of a page. */
 export class Feed {
@@ -25,6 +26,8 @@ export class Feed {
   plan: unknown = null;
   /** The other nodes of the job, as the server sent them. */
   nodes: unknown = null;
+  /** What decode loops report, as the server sent it. */
+  tokens: unknown = null;
   /** What the server says of its CPU and libraries, as it sent it. */
   machine: unknown = null;
   /** Is given every frame as it came, while something is recorded. */
@@ -119,7 +122,8 @@ export class Feed {
       case 'owners':
       case 'warnings':
       case 'plan':
-      case 'nodes': {
+      case 'nodes':
+      case 'tokens': {
         const { kind: _, ...said } = frame;
         this._said = { ...this._said, ...said };
         return;

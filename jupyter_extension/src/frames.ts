@@ -104,6 +104,7 @@ export type Frame =
   /** Not read before the panel is opened. */
   | { kind: 'plan'; plan: unknown }
   | { kind: 'nodes'; nodes: unknown }
+  | { kind: 'tokens'; tokens: unknown }
   | { kind: 'unknown' };
 
 /** Thrown for a frame that this panel cannot read; the message is a sentence for the reader. */
@@ -300,6 +301,8 @@ export function readFrame(value: unknown): Frame {
       return { kind: 'plan', plan: frame.plan };
     case 'nodes':
       return { kind: 'nodes', nodes: frame.nodes };
+    case 'tokens':
+      return { kind: 'tokens', tokens: frame.tokens };
     case 'sample':
       return { kind: 'sample', sample: parseSample(frame) };
     default:

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from workshop_monitor.attribution import NOBODY, Attribution
-from workshop_monitor.other_nodes import NO_NODES, OtherNodes
-from workshop_monitor.planned import NO_PLAN, Planned
+from workshop_monitor.beside import Beside
+from workshop_monitor.other_nodes import OtherNodes
+from workshop_monitor.planned import Planned
+from workshop_monitor.token_rates import TokenRates
 from workshop_monitor.watcher import NO_WARNINGS, Watcher
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
 from workshop_utils.monitor.warning_settings import WarningSettings
-
-NOTHING_TO_TELL = (NOBODY, NO_WARNINGS, NO_PLAN, NO_NODES)
 
 
 class Client(Protocol):
@@ -53,8 +53,8 @@ class Broadcast:
         self.sampler = sampler
         self.attribution = Attribution(kernels)
         self.watcher = Watcher(self.attribution)
-        self.planned = Planned()
-        self.other_nodes = OtherNodes()
+        self.beside = Beside(Planned(), OtherNodes(), TokenRates(sampler.history))
+        self._nothing = (NOBODY, NO_WARNINGS, *self.beside.nothing)
         self._clients: dict[Client, Group] = {}
         self._groups: dict[float, Group] = {}
         self._told: dict[Client, tuple[str, ...]] = {}
@@ -76,7 +76,7 @@ class Broadcast:
         if settings is not None:
             self.watcher.use(settings)
         self.watcher.follow(self.sampler, self._wake)
-        self.planned.look()  # is read by the time the first sample comes
+        self.beside.look()  # is read by the time the first sample comes
         group = self._groups.setdefault(hz, Group())
         # A new subscription's first sample is the next one: at 0.2 Hz, nobody who joins waits for 5 s.
         if group.subscription is not None:
@@ -106,8 +106,7 @@ class Broadcast:
 
     def _flush(self) -> None:
         self.watcher.look()
-        self.planned.look()
-        self.other_nodes.look()
+        self.beside.look()
         for group in list(self._groups.values()):
             self._send_to(group)
 
@@ -116,18 +115,18 @@ class Broadcast:
         if sample is None:
             return
         self.attribution.look(sample)
-        # Owners, warnings, the plan and other nodes: each goes before a sample to whom does not know it.
-        news = (self.attribution.frame, self.watcher.frame, self.planned.frame, self.other_nodes.frame)
+        # Owners, warnings and what lies beside: each goes before a sample to whom does not know it.
+        news = (self.attribution.frame, self.watcher.frame, *self.beside.frames)
         frame, sent, told = sample.frame, group.sent, self._told
         for client in [each for each, last in sent.items() if last is not sample]:
             if client.is_ready():
                 sent[client] = sample
-                if told.get(client, NOTHING_TO_TELL) != news:
+                if told.get(client, self._nothing) != news:
                     self._tell(client, news)
                 client.send(frame)
 
     def _tell(self, client: Client, news: tuple[str, ...]) -> None:
-        told = self._told.get(client, NOTHING_TO_TELL)
+        told = self._told.get(client, self._nothing)
         self._told[client] = news
         for frame, known in zip(news, told, strict=True):
             if frame != known:

@@ -9,6 +9,16 @@ exec(held)
 child = subprocess.Popen([sys.executable, '-c', 'import mmap, time\\n' + held + '\\ntime.sleep(600)'])
 print(os.getpid(), child.pid)
 """
+# A decode loop of some seconds that the kernel does not wait for.
+DECODE_CODE = """
+import threading, time
+from workshop_utils.monitor.tokens import count_tokens
+def decode():
+    for _ in range(500):
+        count_tokens(8)
+        time.sleep(0.02)
+threading.Thread(target=decode, daemon=True).start()
+"""
 RUN_IN_A_KERNEL = """async code => {
   const session = await window.jupyterapp.serviceManager.sessions.startNew({
     path: 'my <b>plan.ipynb', type: 'notebook', name: 'plan', kernel: { name: 'python3' } });

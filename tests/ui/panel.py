@@ -7,6 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 from ui.browser import Watched
 from ui.lab import Lab
 
+# Figures in the status bar are of the last five seconds.
+STATUS_MS = 10_000
 CHANGE_THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
 # Counts every drawing of every chart: uPlot clears its canvas before each.
 COUNT_DRAWINGS = """

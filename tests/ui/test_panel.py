@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from ui.browser import OURS, Watched
 from ui.conftest import Stub
-from ui.kernel import KERNEL_CODE, RUN_IN_A_KERNEL
+from ui.kernel import DECODE_CODE, KERNEL_CODE, RUN_IN_A_KERNEL
 from ui.lab import Lab
 from ui.panel import CHANGE_THEME, COUNT_DRAWINGS, Card, Panel, open_panel
 
@@ -92,6 +92,23 @@ def test_memory_is_attributed_to_a_notebook_by_name(
     details.locator("summary").click()
     expect(details).to_contain_text("my <b>plan.ipynb: 6.0 GiB, unknown (1): 3.0 GiB", timeout=20_000)
     panel.page.screenshot(path=output / "panel-notebook.png")
+    assert watched.our_complaints() == []
+
+
+def test_a_decode_loop_tells_its_tokens_and_their_energy(
+    watched: Watched, start_lab: Callable[..., Lab], output: Path
+) -> None:
+    panel = open_panel(watched, start_lab())
+    told = panel.node.get_by_text("Decoding")
+    expect(told).to_be_hidden()
+    panel.page.evaluate(RUN_IN_A_KERNEL, DECODE_CODE)
+    expect(told).to_have_text(re.compile(r"^Decoding: [\d,.]+ tokens/s, \d[\d.]* J/token$"), timeout=15_000)
+    panel.page.wait_for_timeout(5_000)
+    per_second = float(told.inner_text().split()[1])
+    # 8 tokens every 20 ms or a little more, however busy this machine is.
+    assert 100 < per_second <= 400
+    panel.page.screenshot(path=output / "panel-decoding.png")
+    expect(told).to_be_hidden(timeout=30_000)
     assert watched.our_complaints() == []
 
 
@@ -229,6 +246,24 @@ def test_draws_nothing_while_hidden_and_keeps_one_socket(watched: Watched, gpu_l
     expect_change(panel, panel.gpu(0))
     assert panel.drawings() > before
     assert len(watched.streams()) == 1
+
+
+def test_draws_the_charts_that_are_in_view(watched: Watched, gpu_lab: Lab, stub: Stub) -> None:
+    stub.set("gpus 8")
+    panel = open_panel(watched, gpu_lab)
+    panel.expect_gpus(8)
+    first, last = panel.gpu(0), panel.gpu(7)
+    blank = last.picture()
+    for _ in range(2):
+        expect_change(panel, first)
+    assert last.picture() == blank
+    expect(last.busy).not_to_have_text("–")  # readings are those of now, seen or not
+    last.chart.scroll_into_view_if_needed()
+    expect_chart_to_move(panel, last)
+    unseen = first.picture()
+    for _ in range(2):
+        expect_change(panel, last)
+    assert first.picture() == unseen
 
 
 def test_stays_closed_for_a_reader_who_closed_it(watched: Watched, gpu_lab: Lab) -> None:

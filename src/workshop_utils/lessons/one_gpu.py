@@ -19,7 +19,6 @@ from workshop_utils.models.find import find_architecture
 from workshop_utils.models.parameters import count_parameters
 from workshop_utils.models.quiet import quiet_torchao
 from workshop_utils.models.small_model import small_model_folder
-from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.ceiling import copy_bytes_per_second
 from workshop_utils.parallel.plain import generate_plain
 from workshop_utils.units import format_share
@@ -151,7 +150,7 @@ def time_generate(model: Any, prompt: int, batch: int = 1) -> Timed:
     shape = find_architecture(str(small_model_folder()))
     chance = random.Random(prompt)  # noqa: S311 - text to run, no secret
     prompts = [[chance.randrange(3, shape.vocabulary_size) for _ in range(prompt)] for _ in range(batch)]
-    runs = [generate_plain(model, prompts, NEW_TOKENS, lambda _: count_tokens(batch)) for _ in range(REPEATS)]
+    runs = [generate_plain(model, prompts, NEW_TOKENS) for _ in range(REPEATS)]
     return Timed(
         prompt,
         batch,

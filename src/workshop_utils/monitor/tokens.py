@@ -6,7 +6,8 @@
             count(batch)            # tokens of this step
     print(count)                    # 512 tokens in 3.1 s: 165 tokens/s, 2.31 J/token (NVML energy counter)
 
-Whatever shows this process live, such as the live strip, sees the tokens as they are counted.
+Whatever shows this process live, such as the live strip, sees the tokens as they are counted; the panel is
+told once a second, if JupyterLab has started this process.
 """
 
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 from workshop_utils.hardware.my_gpus import my_gpus
 from workshop_utils.hardware.nvml import Nvml
+from workshop_utils.monitor.tokens_file import Teller
 
 NO_COUNTER = "no energy counter"
 COUNTER = "NVML energy counter"
@@ -27,11 +29,15 @@ def count_tokens(tokens: int = 1) -> None:
     """Report tokens that this process has just made. Any thread may; costs under a microsecond."""
     with _LOCK:
         _TOTAL["tokens"] += tokens
+    _TELLER.wake()
 
 
 def tokens_counted() -> int:
     """Return all tokens that this process has reported."""
     return _TOTAL["tokens"]
+
+
+_TELLER = Teller(tokens_counted)
 
 
 class TokenCount:

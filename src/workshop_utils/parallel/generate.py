@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.decoder import Decoder
 from workshop_utils.parallel.pipeline import Link
 from workshop_utils.parallel.runner import Runner
@@ -56,6 +57,12 @@ def generate(  # noqa: PLR0913 - prompts, how many tokens, and how they go throu
     link = link or Link()
     parts = micro(prompts, micro_batches)
     room = max(map(len, prompts)) + new_tokens
+
+    def made(done: int) -> None:
+        if link.last and decoder.tensor.rank == 0:  # each token once, where several ranks know it
+            count_tokens(len(prompts))
+        progress(done)
+
     with torch.inference_mode(), ExitStack() as kept:
         runners = [
             kept.enter_context(closing(runner(decoder, len(part), room, keep_logits, max(map(len, part)))))
@@ -68,11 +75,11 @@ def generate(  # noqa: PLR0913 - prompts, how many tokens, and how they go throu
         chosen = [[prefill(one, *part, link)] for one, part in zip(runners, inputs, strict=True)]
         wait(decoder.device)
         first = time.perf_counter()
-        progress(1)
+        made(1)
         for done in range(2, new_tokens + 1):
             for one, tokens in zip(runners, chosen, strict=True):
                 tokens.append(step(one, tokens, link))
-            progress(done)
+            made(done)
         for one, tokens in zip(runners, chosen, strict=True):
             latest(one, tokens, link)
         link.settle()

@@ -7,6 +7,7 @@ from typing import Any
 
 from workshop_utils.measure.shape_twin import build_skeleton, materialise
 from workshop_utils.models.quiet import quiet_torchao
+from workshop_utils.monitor.tokens import count_tokens
 from workshop_utils.parallel.big_model.checkpoint import read_checkpoint
 from workshop_utils.parallel.generate import Generation, wait
 from workshop_utils.parallel.spec import DecoderSpec
@@ -55,6 +56,7 @@ def generate_plain(
         if not times:
             wait(device)
         times.append(time.perf_counter())
+        count_tokens(len(prompts))
         progress(len(times))
         return False
 

@@ -1,0 +1,95 @@
+"""Tokens a second and joules a token of the decode loops that run now, as a frame of the stream."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+
+from workshop_utils.monitor.sample import STREAM_VERSION, Sample
+from workshop_utils.monitor.tokens_file import Told, read_tokens, tokens_file
+
+WINDOW_SECONDS = 10.0
+# A sample and a report of the same second lie at most so far apart.
+BEAT_SECONDS = 1.0
+
+
+def frame_of(tokens: dict[str, float | None] | None) -> str:
+    """Return the frame; while nothing decodes its field is null."""
+    return json.dumps({"version": STREAM_VERSION, "kind": "tokens", "tokens": tokens}, allow_nan=False)
+
+
+NO_TOKENS = frame_of(None)
+
+
+class TokenRates:
+    """The rates of the last ten seconds, from the first report in them to the last, all loops together.
+
+    Joules are the power of all of this job's GPUs over that time, whatever else runs on them.
+    """
+
+    subject, nothing, is_of_now = "the tokens of decode loops", NO_TOKENS, True
+
+    def __init__(
+        self, history: Callable[[float], tuple[Sample, ...]], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder: Path = tokens_file(0).parent
+        self._history = history
+        self._now = now
+        self._told: dict[int, deque[Told]] = {}
+        self._changed_at = 0
+
+    def read(self) -> str:
+        """Return the frame of what the loops have reported until now."""
+        since = self._now() - WINDOW_SECONDS
+        self._take(since)
+        loops = [told for told in self._told.values() if len(told) > 1]
+        if not loops:
+            return NO_TOKENS
+        first, last = min(told[0].ticks for told in loops), max(told[-1].ticks for told in loops)
+        per_second = sum(told[-1].tokens - told[0].tokens for told in loops) / (last - first)
+        watts = self._watts(first, last)
+        return frame_of(
+            {
+                "tokens_per_second": round(per_second, 3),
+                "joules_per_token": None if watts is None else round(watts / per_second, 4),
+            }
+        )
+
+    def _take(self, since: float) -> None:
+        """Keep each loop's reports of the window; one that begins anew, or ended, has none before."""
+        changed_at = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
+        if changed_at == self._changed_at and not self._told:
+            return  # a folder that nobody writes to is not listed every second
+        self._changed_at = changed_at
+        held, self._told = self._told, {}
+        for process, told in read_tokens(self._folder).items():
+            if since <= told.ticks <= self._now():
+                before = held.get(process, deque())
+                if before and (told.tokens < before[-1].tokens or told.ticks < before[-1].ticks):
+                    before.clear()
+                if not before or told.tokens > before[-1].tokens:
+                    before.append(told)
+                while before[0].ticks < since:
+                    before.popleft()
+                self._told[process] = before
+
+    def _watts(self, first: float, last: float) -> float | None:
+        """Return the mean power of this job's GPUs between two moments; None where one does not tell it."""
+        history = self._history(WINDOW_SECONDS + BEAT_SECONDS)
+        found = [
+            watts_of(sample)
+            for sample in history
+            if first - BEAT_SECONDS <= sample.ticks <= last + BEAT_SECONDS
+        ]
+        known = [watts for watts in found if watts is not None]
+        return fmean(known) if known and len(known) == len(found) else None
+
+
+def watts_of(sample: Sample) -> float | None:
+    """Return the power of all of this job's GPUs; None where there is none or one does not tell it."""
+    held = sample.my_gpus
+    mine = [gpu.power_watts for gpu in sample.gpus.data or () if held is None or gpu.index in held]
+    known = [watts for watts in mine if watts is not None]
+    return sum(known) if known and len(known) == len(mine) else None
