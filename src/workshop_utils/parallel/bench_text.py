@@ -9,7 +9,10 @@ COLUMNS = ("strategy", "batch", "tokens", "TTFT ms", "TPOT ms", "least", "tokens
 
 
 def comparison_text(runs: Sequence[RunFigures]) -> str:
-    """Return a table of several runs, a row each; ``least`` is the least time of a token in ms."""
+    """Return a table of several runs, a row each, and what failed in them.
+
+    ``least`` is the least time of a token in ms.
+    """
     rows = [
         (
             f"{one.case.strategy} × {one.case.ranks}", str(one.case.batch), str(one.case.tokens),
@@ -27,7 +30,13 @@ def comparison_text(runs: Sequence[RunFigures]) -> str:
         lines.append("  ".join([first.ljust(widths[0]), *padded]))
     hardware, case = max(runs, key=lambda one: one.case.ranks).hardware, runs[0].case
     title = f"{runs[0].name}, {case.new} new tokens, {case.dtype} on {hardware}"
-    return "\n".join([title, "", *lines])
+    failed = [
+        f"{row[0]}, batch {row[1]}: replica {number} failed, the others went on: {reason}"
+        for row, one in zip(rows, runs, strict=True)
+        if one.answered is not None
+        for number, reason in one.answered.failures.items()
+    ]
+    return "\n".join([title, "", *lines, *([""] if failed else []), *failed])
 
 
 def figures_text(figures: RunFigures) -> str:
