@@ -5,14 +5,13 @@ import type { CellRow } from './cellRow';
 import type { CellRuns } from './cellRuns';
 import type { Feed } from './feed';
 import type { NodesList } from './nodesList';
-import { element, setText } from './dom';
 import { Notice } from './notice';
 import type { Open } from './openCell';
 import { parsePlan } from './plan';
 import { RecordBar } from './recordBar';
 import type { IStore } from './saving';
 import { LIVE, windowOf } from './timeline';
-import { tokensText, TOKENS } from './tokens';
+import { TokensLine } from './tokens';
 import { WarningList } from './warningList';
 
 const WAITING = 'Waiting for the first sample…';
@@ -24,7 +23,7 @@ export class MonitorPanel extends Widget {
   private readonly _serverNote = new Notice('wm-notice-note');
   private readonly _warnings = new WarningList();
   private readonly _recordBar: RecordBar;
-  private readonly _tokens = element('p', 'wm-notice wm-notice-text');
+  private readonly _tokens = new TokensLine();
   private _cellRow: Promise<void> | null = null;
   private _drawCells: CellRow['draw'] = () => {};
   private _nodes: Promise<NodesList> | null = null;
@@ -43,7 +42,6 @@ export class MonitorPanel extends Widget {
       run: () => this._feed.retry()
     });
     this._recordBar = new RecordBar(_feed, store);
-    this._tokens.title = TOKENS;
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', 'GPUs and this job, live');
     // A scrolling region has to be reachable by keyboard to be scrolled by it.
@@ -53,7 +51,7 @@ export class MonitorPanel extends Widget {
       this._recordBar.node,
       this._serverNote.node,
       this._warnings.node,
-      this._tokens,
+      this._tokens.node,
       this._board.node
     );
     document.addEventListener('visibilitychange', this._schedule);
@@ -109,9 +107,7 @@ export class MonitorPanel extends Widget {
   private _draw(): void {
     const { history, nodes, owners, plan, settings, tokens, warnings } = this._feed;
     this._warnings.show(warnings);
-    const decoding = tokensText(tokens);
-    this._tokens.hidden = decoding === '';
-    setText(this._tokens, decoding);
+    this._tokens.show(tokens);
     if (nodes !== null) {
       this._nodes ??= this._loadNodes();
     }

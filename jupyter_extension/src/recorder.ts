@@ -13,7 +13,7 @@ const LIMITS: ILimits = { bytes: 48e6, seconds: 3600 };
 const AHEAD_SECONDS = 2;
 
 /** Kinds of the stream that stand in a recording as they came. */
-const KEPT = new Set<Frame['kind']>(['sample', 'owners', 'warnings', 'plan']);
+const KEPT = new Set<Frame['kind']>(['sample', 'owners', 'warnings', 'plan', 'tokens']);
 
 /**
  * Collects what the stream says into the lines of a trace, as `workshop record` writes them. While the socket is
@@ -36,7 +36,7 @@ export class Recorder {
   constructor(
     private readonly _feed: Pick<
       Feed,
-      'history' | 'owners' | 'warnings' | 'plan' | 'machine' | 'settings' | 'tap'
+      'history' | 'owners' | 'warnings' | 'plan' | 'tokens' | 'machine' | 'settings' | 'tap'
     >,
     lab: string,
     private readonly _now: () => number,
@@ -53,6 +53,7 @@ export class Recorder {
     );
     this._say('warnings', _feed.warnings);
     this._say('plan', _feed.plan);
+    this._say('tokens', _feed.tokens);
     _feed.tap = (frame, text) => this._take(frame, text);
   }
 
@@ -78,6 +79,7 @@ export class Recorder {
       this._say('owners', []);
       this._say('warnings', []);
       this._say('plan', null);
+      this._say('tokens', null);
     } else if (frame.kind === 'history') {
       this._fill(text);
     } else if (frame.kind === 'sample') {

@@ -9,6 +9,7 @@ import { parsePlan } from './plan';
 import { Player } from './player';
 import { recorded } from './recordedTimeline';
 import { ReplayControls } from './replayControls';
+import { TokensLine } from './tokens';
 import { damageText, hardwareText, placeAt, type ITrace } from './trace';
 import { WarningList } from './warningList';
 
@@ -26,6 +27,7 @@ export class Replay extends Widget {
   private readonly _controls: ReplayControls;
   private readonly _player: Player;
   private readonly _warnings = new WarningList('Recorded warnings');
+  private readonly _tokens = new TokensLine();
   private readonly _mark = element('p', 'wm-mark');
   private _ticks: number | undefined;
   private _drawn = false;
@@ -87,6 +89,7 @@ export class Replay extends Widget {
       head,
       element('p', 'wm-about', aboutText(this._trace)),
       this._warnings.node,
+      this._tokens.node,
       this._board.node
     );
   }
@@ -114,6 +117,7 @@ export class Replay extends Widget {
     const said = this._trace.said[placeAt(this._sampleTimes, time)];
     this._board.move(this._rows, placeAt(this._times, time), time, said?.owners ?? new Map());
     this._warnings.show(said?.warnings ?? []);
+    this._tokens.show(said?.tokens);
     const mark = this._trace.marks.findLast(each => each.time <= time);
     setText(this._mark, mark === undefined ? '' : `Since the mark “${mark.text}”`);
   }

@@ -1,6 +1,7 @@
+import { element, setText } from './dom';
 import { isFields, numberOrNull } from './frames';
 
-export const TOKENS =
+const MEANING =
   'Of the last ten seconds: tokens as decode loops report them, and the power of all GPUs of this job over time.';
 
 /** `Decoding: 244 tokens/s, 2.31 J/token`; empty while nothing decodes, or for what is no such thing. */
@@ -23,4 +24,21 @@ export function tokensText(tokens: unknown): string {
 
 function shown(value: number, digits: number): string {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** What decode loops make and take, while there are some. */
+export class TokensLine {
+  readonly node = element('p', 'wm-notice wm-notice-text');
+
+  constructor() {
+    this.node.title = MEANING;
+    this.show(null);
+  }
+
+  /** Show what the stream says of them. */
+  show(tokens: unknown): void {
+    const text = tokensText(tokens);
+    this.node.hidden = text === '';
+    setText(this.node, text);
+  }
 }

@@ -20,6 +20,8 @@ const FAR_SECONDS = 7 * 24 * 3600;
 export interface ISaid {
   owners: Owners;
   warnings: IWarning[];
+  /** What decode loops reported, as the stream sends it. */
+  tokens: unknown;
 }
 
 export interface IMark {
@@ -111,7 +113,7 @@ function headed(header: Record<string, unknown>): ITrace {
 
 /** Sorts the lines behind the header into a trace. */
 class Collector {
-  private _said: ISaid = { owners: new Map(), warnings: [] };
+  private _said: ISaid = { owners: new Map(), warnings: [], tokens: null };
 
   constructor(private readonly _trace: ITrace) {}
 
@@ -144,6 +146,8 @@ class Collector {
         this._said = { ...this._said, owners: frame.owners };
       } else if (frame.kind === 'warnings') {
         this._said = { ...this._said, warnings: frame.warnings };
+      } else if (frame.kind === 'tokens') {
+        this._said = { ...this._said, tokens: frame.tokens };
       } else if (frame.kind === 'plan') {
         this._trace.plan = frame.plan ?? this._trace.plan;
       }

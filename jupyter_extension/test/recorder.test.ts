@@ -4,6 +4,7 @@ import { parseFrame } from '../src/frames';
 import { History } from '../src/history';
 import { Recorder } from '../src/recorder';
 import { DEFAULTS } from '../src/settings';
+import { tokensText } from '../src/tokens';
 import { readTrace } from '../src/trace';
 
 const NONE = { status: 'unavailable', error: 'none', data: null };
@@ -20,6 +21,7 @@ function fed() {
     owners: new Map([[7, { command: 'python', notebook: 'a.ipynb' }]]),
     warnings: [{ kind: 'idle_gpu', gpu: 0, text: 'Idle.' }],
     plan: { title: 'p', gpus: [] },
+    tokens: { tokens_per_second: 40, joules_per_token: 2 },
     machine: { cpu: 'CPU EPYC, 16 cores', versions: { torch: '2.11' } },
     settings: DEFAULTS,
     tap: null
@@ -38,6 +40,7 @@ test('what the stream says becomes a trace with its header first', () => {
   const recorder = new Recorder(feed, '4.6.6', () => now, assert.fail);
   send(sample(101));
   send('{"version":1,"kind":"warnings","warnings":[]}');
+  send('{"version":1,"kind":"tokens","tokens":null}');
   send(sample(102));
   now = 103;
   assert.deepEqual([recorder.samples, recorder.seconds], [2, 3]);
@@ -53,10 +56,10 @@ test('what the stream says becomes a trace with its header first', () => {
   );
   // What held before it began, and what changed.
   assert.deepEqual(
-    trace.said.map(each => [each.owners.get(7)?.notebook, each.warnings.length]),
+    trace.said.map(each => [each.owners.get(7)?.notebook, each.warnings.length, tokensText(each.tokens)]),
     [
-      ['a.ipynb', 1],
-      ['a.ipynb', 0]
+      ['a.ipynb', 1, 'Decoding: 40.0\u00a0tokens/s, 2.00\u00a0J/token'],
+      ['a.ipynb', 0, '']
     ]
   );
   assert.deepEqual(trace.plan, { title: 'p', gpus: [] });
@@ -78,8 +81,13 @@ test('after a reconnect the gap is filled with what the server measured, and wit
   );
   // A server that came back and warns of nothing does not say so.
   assert.deepEqual(
-    trace.said.map(each => each.warnings.length),
-    [1, 0, 0, 0]
+    trace.said.map(each => [each.warnings.length, each.tokens !== null]),
+    [
+      [1, true],
+      [0, false],
+      [0, false],
+      [0, false]
+    ]
   );
 });
 
