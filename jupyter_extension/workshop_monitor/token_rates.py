@@ -71,7 +71,7 @@ class TokenRates:
                     before.clear()
                 if not before or told.tokens > before[-1].tokens:
                     before.append(told)
-                while before[0].ticks < since:
+                while before and before[0].ticks < since:
                     before.popleft()
                 self._told[process] = before
 

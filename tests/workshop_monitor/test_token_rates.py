@@ -87,6 +87,15 @@ def test_another_process_of_the_same_number_begins_anew():
     assert machine.step(p1=15)["tokens_per_second"] == 10
 
 
+def test_a_loop_that_tells_the_same_again_has_made_nothing():
+    machine = Machine(400.0)
+    machine.step(p1=8)
+    assert machine.step(p1=8) is None
+    assert machine.step(seconds=12, p1=8) is None
+    assert machine.step(p1=16) is None
+    assert machine.step(p1=24)["tokens_per_second"] == 8
+
+
 def test_a_report_of_another_boot_counts_for_nothing():
     machine = Machine(400.0)
     for ticks in (5.0, 1e6):
