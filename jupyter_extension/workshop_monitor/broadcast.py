@@ -7,13 +7,14 @@ from typing import Protocol
 
 from workshop_monitor.attribution import NOBODY, Attribution
 from workshop_monitor.beside import Beside
+from workshop_monitor.decoding import Decoding
 from workshop_monitor.other_nodes import OtherNodes
 from workshop_monitor.planned import Planned
-from workshop_monitor.token_rates import TokenRates
 from workshop_monitor.watcher import NO_WARNINGS, Watcher
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.sampler import Sampler
 from workshop_utils.monitor.subscription import Subscription
+from workshop_utils.monitor.token_rates import TokenRates
 from workshop_utils.monitor.warning_settings import WarningSettings
 
 
@@ -53,7 +54,7 @@ class Broadcast:
         self.sampler = sampler
         self.attribution = Attribution(kernels)
         self.watcher = Watcher(self.attribution)
-        self.beside = Beside(Planned(), OtherNodes(), TokenRates(sampler.history))
+        self.beside = Beside(Planned(), OtherNodes(), Decoding(TokenRates(sampler.history)))
         self._nothing = (NOBODY, NO_WARNINGS, *self.beside.nothing)
         self._clients: dict[Client, Group] = {}
         self._groups: dict[float, Group] = {}

@@ -69,12 +69,12 @@ def test_a_thread_ends_when_there_is_nothing_new_and_begins_again(folder, monkey
     monkeypatch.setenv(LAB_VARIABLES[0], "1")
     monkeypatch.setattr(tokens_file, "BEAT_SECONDS", 0.01)
     monkeypatch.setattr(tokens_file, "QUIET_SECONDS", 0.1)
-    total = 8
+    total = Told(1.0, 8)
     teller = Teller(lambda: total)
-    for total in (8, 24):
+    for total in (Told(1.0, 8), Told(2.0, 24)):
         teller.wake()
         until(lambda: read_tokens(folder).get(os.getpid()) is not None)
-        assert read_tokens(folder)[os.getpid()].tokens == total
+        assert read_tokens(folder)[os.getpid()] == total
         until(lambda: not list(folder.iterdir()))
 
 

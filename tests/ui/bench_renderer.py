@@ -6,7 +6,8 @@ for each state of the panel in turn, ``--repeats`` times, and left alone for ``-
 - without: Lab with the panel's extension disabled;
 - open: the panel as on a first visit, at one sample a second;
 - closed: its tab in the side bar is folded in; the status bar goes on;
-- page hidden: the panel is open, and another tab of the browser in front of it.
+- page hidden: the panel is open, and another tab of the browser in front of it;
+- hidden without: the same of Lab without the panel.
 
 CPU time is user and system of all renderers from ``/proc``. Of it, Chromium counts scripts, style and layout
 of the main thread; other tasks are what is left of that thread, painting above all. Nothing counts the parts
@@ -37,7 +38,8 @@ from ui.browser import CHROMIUM, FLAGS, Watched, launch, watched_page
 from ui.lab import NEWS, Lab, free_port
 from ui.panel import COUNT_DRAWINGS, Panel, open_panel
 
-WITHOUT, OPEN, CLOSED, HIDDEN = "without", "open", "closed", "page hidden"
+WITHOUT, OPEN, CLOSED, HIDDEN, HIDDEN_WITHOUT = "without", "open", "closed", "page hidden", "hidden without"
+STATES = (WITHOUT, OPEN, CLOSED, HIDDEN, HIDDEN_WITHOUT)
 GPUS = 8
 # A page of 1280 × 800, as in the browser tests: the tabs above it take 143.
 SCREEN = ("--window-size=1280,943", "--force-device-scale-factor=2")
@@ -104,8 +106,9 @@ def hide(address: str, browser: Browser, page: Page) -> None:
 
 def bring(watched: Watched, lab: Lab, state: str) -> None:
     """Open Lab with the panel in this state, or open where the page is to be hidden."""
-    disable_panel(lab, state == WITHOUT)
-    if state == WITHOUT:
+    without = state in (WITHOUT, HIDDEN_WITHOUT)
+    disable_panel(lab, without)
+    if without:
         page = watched.open_lab(lab.url)
         page.evaluate("window.jupyterapp.restored.then(() => null)")
         expect(Panel(page).tab).to_have_count(0)
@@ -159,10 +162,11 @@ def run(playwright: Playwright, lab: Lab, state: str, settle: float, seconds: fl
         page = browser.contexts[0].pages[0]
         page.add_init_script(COUNT_DRAWINGS)
         bring(Watched(page), lab, state)
-        if state == HIDDEN:
+        hidden = state in (HIDDEN, HIDDEN_WITHOUT)
+        if hidden:
             hide(address, browser, page)
         time.sleep(settle)
-        return measure_cpu(seconds) if state == HIDDEN else measure(page, seconds)
+        return measure_cpu(seconds) if hidden else measure(page, seconds)
 
 
 def fill_history(playwright: Playwright, lab: Lab, seconds: float) -> None:
@@ -179,9 +183,10 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=15, help="seconds before it")
     parser.add_argument("--history", type=float, default=600, help="seconds in the charts from the start")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--states", nargs="+", choices=STATES, default=STATES, help="default: all")
     parser.add_argument("--out", type=Path, help="a JSON file for every repeat")
     arguments = parser.parse_args()
-    runs: dict[str, list[Figures]] = {state: [] for state in (WITHOUT, OPEN, CLOSED, HIDDEN)}
+    runs: dict[str, list[Figures]] = {state: [] for state in arguments.states}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         set_faults(folder / "control", f"gpus {GPUS}")
@@ -191,11 +196,11 @@ def main() -> None:
                 for state, found in runs.items():
                     print(f"{state}, {repeat + 1} of {arguments.repeats} …", flush=True)
                     found.append(run(playwright, lab, state, arguments.settle, arguments.seconds))
-    print(f"\n{f'median of {arguments.repeats}':28}" + "".join(f"{state:>13}" for state in runs))
-    for figure in runs[OPEN][0]:
+    print(f"\n{f'median of {arguments.repeats}':28}" + "".join(f"{state:>15}" for state in runs))
+    for figure in dict.fromkeys(figure for found in runs.values() for figure in found[0]):
         known = [[one[figure] for one in found if figure in one] for found in runs.values()]
         cells = [f"{statistics.median(values):.2f}" if values else "" for values in known]
-        print(f"{figure:28}" + "".join(f"{cell:>13}" for cell in cells))
+        print(f"{figure:28}" + "".join(f"{cell:>15}" for cell in cells))
     if arguments.out:
         arguments.out.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 

@@ -17,27 +17,39 @@ from contextlib import contextmanager
 
 from workshop_utils.hardware.my_gpus import my_gpus
 from workshop_utils.hardware.nvml import Nvml
-from workshop_utils.monitor.tokens_file import Teller
+from workshop_utils.monitor.tokens_file import Teller, Told
 
 NO_COUNTER = "no energy counter"
 COUNTER = "NVML energy counter"
 _LOCK = threading.Lock()
-_TOTAL = {"tokens": 0}
+
+
+class _Total:
+    """All tokens of this process, and when the last were reported."""
+
+    tokens = 0
+    ticks = 0.0
 
 
 def count_tokens(tokens: int = 1) -> None:
     """Report tokens that this process has just made. Any thread may; costs under a microsecond."""
     with _LOCK:
-        _TOTAL["tokens"] += tokens
+        _Total.tokens += tokens
+        _Total.ticks = time.monotonic()
     _TELLER.wake()
 
 
 def tokens_counted() -> int:
     """Return all tokens that this process has reported."""
-    return _TOTAL["tokens"]
+    return _Total.tokens
 
 
-_TELLER = Teller(tokens_counted)
+def _told() -> Told:
+    with _LOCK:
+        return Told(_Total.ticks, _Total.tokens)
+
+
+_TELLER = Teller(_told)
 
 
 class TokenCount:

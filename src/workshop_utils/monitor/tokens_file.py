@@ -29,7 +29,7 @@ MOST_TOKENS = 1 << 53
 
 @dataclass(frozen=True)
 class Told:
-    """All ``tokens`` that a process has reported until ``ticks``, in seconds of the monotonic clock."""
+    """All ``tokens`` that a process has reported, and when the last, in seconds of the monotonic clock."""
 
     ticks: float
     tokens: int
@@ -38,7 +38,7 @@ class Told:
 class Teller:
     """Tells the panel what ``total`` returns, from a thread of its own, for as long as that grows."""
 
-    def __init__(self, total: Callable[[], int]) -> None:
+    def __init__(self, total: Callable[[], Told]) -> None:
         self._total = total
         self._lock = threading.Lock()
         self._process: int | None = None  # whose thread runs: a fork takes none along
@@ -69,10 +69,10 @@ class Teller:
     def _follow(self, file: Path) -> None:
         told, told_at = None, time.monotonic()
         while True:
-            tokens, now = self._total(), time.monotonic()
-            if tokens != told:
-                write_private(file, json.dumps(asdict(Told(now, tokens))))
-                told, told_at = tokens, now
+            total, now = self._total(), time.monotonic()
+            if total != told:
+                write_private(file, json.dumps(asdict(total)))
+                told, told_at = total, now
             with self._lock:
                 if now - told_at > QUIET_SECONDS and self._total() == told:
                     self._process = None

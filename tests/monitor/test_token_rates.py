@@ -3,12 +3,14 @@
 import json
 
 import pytest
-from workshop_monitor.token_rates import NO_TOKENS, TokenRates, watts_of
 
 from workshop_utils.hardware.my_gpus import VISIBLE
 from workshop_utils.hardware.reading import GpuReading, Reading
+from workshop_utils.monitor import token_rates
 from workshop_utils.monitor.private_file import write_private
 from workshop_utils.monitor.sample import Sample
+from workshop_utils.monitor.token_energy import TokenRate
+from workshop_utils.monitor.token_rates import TokenRates, watts_of
 from workshop_utils.monitor.tokens_file import tokens_file
 
 
@@ -27,7 +29,11 @@ class Machine:
         for process, count in tokens.items():
             told = json.dumps({"ticks": self.now - 0.3, "tokens": count})
             write_private(tokens_file(int(process[1:])), told)
-        return json.loads(self.rates.read())["tokens"]
+        return self.rates.read()
+
+
+def rates(tokens_per_second, joules_per_token):
+    return TokenRate(pytest.approx(tokens_per_second), joules_per_token and pytest.approx(joules_per_token))
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +46,17 @@ def test_a_loop_has_rates_from_its_second_report_on():
     machine = Machine(300.0, 100.0)
     assert machine.step() is None
     assert machine.step(p1=100) is None
-    assert machine.step(p1=140) == {"tokens_per_second": 40, "joules_per_token": 10}
+    assert machine.step(p1=140) == rates(40, 10)
     # Whatever it made before the last ten seconds.
     for tokens in range(220, 2300, 80):
         rate = machine.step(p1=tokens)
-    assert rate == {"tokens_per_second": 80, "joules_per_token": 5}
+    assert rate == rates(80, 5)
 
 
 def test_loops_add_up():
     machine = Machine(400.0)
     machine.step(p1=0, p2=1000)
-    assert machine.step(p1=30, p2=1010) == {"tokens_per_second": 40, "joules_per_token": 10}
+    assert machine.step(p1=30, p2=1010) == rates(40, 10)
 
 
 def test_loops_that_follow_each_other_do_not():
@@ -58,7 +64,7 @@ def test_loops_that_follow_each_other_do_not():
     machine.step(p1=0)
     machine.step(p1=40)
     machine.step(p2=0)
-    assert machine.step(p2=40)["tokens_per_second"] == pytest.approx(80 / 3, abs=0.001)
+    assert machine.step(p2=40).tokens_per_second == pytest.approx(80 / 3, abs=0.001)
 
 
 def test_a_loop_that_has_ended_is_told_of_for_ten_seconds():
@@ -66,7 +72,7 @@ def test_a_loop_that_has_ended_is_told_of_for_ten_seconds():
     machine.step(p1=0)
     machine.step(p1=40)
     # Its rate is that of the time in which it made tokens.
-    assert machine.step(seconds=8) == {"tokens_per_second": 40, "joules_per_token": 10}
+    assert machine.step(seconds=8) == rates(40, 10)
     assert machine.step(seconds=4) is None
 
 
@@ -76,7 +82,7 @@ def test_a_loop_whose_file_is_gone_is_no_more():
     assert machine.step(p1=40) is not None
     tokens_file(1).unlink()
     assert machine.step() is None
-    assert machine.rates.read() == NO_TOKENS
+    assert machine.rates.read() is None
 
 
 def test_another_process_of_the_same_number_begins_anew():
@@ -84,7 +90,7 @@ def test_another_process_of_the_same_number_begins_anew():
     machine.step(p1=1000)
     machine.step(p1=1040)
     assert machine.step(p1=5) is None
-    assert machine.step(p1=15)["tokens_per_second"] == 10
+    assert machine.step(p1=15).tokens_per_second == 10
 
 
 def test_a_loop_that_tells_the_same_again_has_made_nothing():
@@ -93,7 +99,7 @@ def test_a_loop_that_tells_the_same_again_has_made_nothing():
     assert machine.step(p1=8) is None
     assert machine.step(seconds=12, p1=8) is None
     assert machine.step(p1=16) is None
-    assert machine.step(p1=24)["tokens_per_second"] == 8
+    assert machine.step(p1=24).tokens_per_second == 8
 
 
 def test_a_report_of_another_boot_counts_for_nothing():
@@ -107,7 +113,7 @@ def test_a_report_of_another_boot_counts_for_nothing():
 def test_without_the_power_of_every_gpu_there_are_no_joules(watts):
     machine = Machine(*watts)
     machine.step(p1=0)
-    assert machine.step(p1=40) == {"tokens_per_second": 40, "joules_per_token": None}
+    assert machine.step(p1=40) == rates(40, None)
 
 
 def test_only_the_gpus_of_this_job_count(monkeypatch):
@@ -122,5 +128,5 @@ def test_a_folder_that_did_not_change_is_not_listed(monkeypatch):
     machine = Machine(400.0)
     machine.step(p1=0)
     machine.step(seconds=20)
-    monkeypatch.setattr("workshop_monitor.token_rates.read_tokens", lambda folder: pytest.fail("was listed"))
+    monkeypatch.setattr(token_rates, "read_tokens", lambda folder: pytest.fail("was listed"))
     assert machine.step() is None

@@ -1,26 +1,16 @@
-"""Tokens a second and joules a token of the decode loops that run now, as a frame of the stream."""
+"""Tokens a second and joules a token of the decode loops of this machine that run now, all together."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean
 
-from workshop_utils.monitor.sample import STREAM_VERSION, Sample
+from workshop_utils.monitor.sample import Sample
+from workshop_utils.monitor.token_energy import WINDOW_SECONDS, TokenRate
 from workshop_utils.monitor.tokens_file import Told, read_tokens, tokens_file
 
-WINDOW_SECONDS = 10.0
 # A sample and a report of the same second lie at most so far apart.
 BEAT_SECONDS = 1.0
-
-
-def frame_of(tokens: dict[str, float | None] | None) -> str:
-    """Return the frame; while nothing decodes its field is null."""
-    return json.dumps({"version": STREAM_VERSION, "kind": "tokens", "tokens": tokens}, allow_nan=False)
-
-
-NO_TOKENS = frame_of(None)
 
 
 class TokenRates:
@@ -29,33 +19,26 @@ class TokenRates:
     Joules are the power of all of this job's GPUs over that time, whatever else runs on them.
     """
 
-    subject, nothing, is_of_now = "the tokens of decode loops", NO_TOKENS, True
-
     def __init__(
         self, history: Callable[[float], tuple[Sample, ...]], now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._folder: Path = tokens_file(0).parent
+        self._folder = tokens_file(0).parent
         self._history = history
         self._now = now
         self._told: dict[int, deque[Told]] = {}
         self._changed_at = 0
 
-    def read(self) -> str:
-        """Return the frame of what the loops have reported until now."""
+    def read(self) -> TokenRate | None:
+        """Return what the loops have made until now; None while nothing decodes."""
         since = self._now() - WINDOW_SECONDS
         self._take(since)
         loops = [told for told in self._told.values() if len(told) > 1]
         if not loops:
-            return NO_TOKENS
+            return None
         first, last = min(told[0].ticks for told in loops), max(told[-1].ticks for told in loops)
         per_second = sum(told[-1].tokens - told[0].tokens for told in loops) / (last - first)
         watts = self._watts(first, last)
-        return frame_of(
-            {
-                "tokens_per_second": round(per_second, 3),
-                "joules_per_token": None if watts is None else round(watts / per_second, 4),
-            }
-        )
+        return TokenRate(per_second, None if watts is None else watts / per_second)
 
     def _take(self, since: float) -> None:
         """Keep each loop's reports of the window; one that begins anew, or ended, has none before."""
