@@ -1,5 +1,6 @@
 import type { ServerConnection } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
+import { Absence } from './absence';
 import { showMemoryIn } from './memory';
 import type { Frame, IWarning, Owners } from './frames';
 import { History } from './history';
@@ -14,6 +15,9 @@ interface ISaid {
   nodes: unknown;
   tokens: unknown;
 }
+
+/** The server goes on looking once a second, and tells all of it to who comes back. */
+const ABSENT_HZ = 0.2;
 
 const NOTHING_SAID: ISaid = { owners: new Map(), warnings: [], plan: null, nodes: null, tokens: null };
 
@@ -40,6 +44,7 @@ export class Feed {
   private _problem: string | null = null;
   private _wanted = false;
   private _configured = false;
+  private _absent = false;
   private readonly _configuredSignal = new Signal<this, void>(this);
   private readonly _changed = new Signal<this, void>(this);
   private readonly _stream: Stream;
@@ -53,6 +58,10 @@ export class Feed {
       },
       state => this._connected(state)
     );
+    new Absence(absent => {
+      this._absent = absent;
+      this._ask();
+    });
   }
 
   /** Emitted after every frame, change of the connection and change of the settings. */
@@ -75,7 +84,7 @@ export class Feed {
     this.settings = settings;
     this._problem = problem;
     showMemoryIn(settings.unit);
-    this._stream.ask(queryOf(settings));
+    this._ask();
     if (this._wanted && !this._configured) {
       this._stream.connect();
     }
@@ -104,6 +113,13 @@ export class Feed {
   /** Try now, whatever the back-off says. */
   retry(): void {
     this._stream.connect();
+  }
+
+  /** What is recorded comes at its rate, whoever sees it. */
+  private _ask(): void {
+    const { rate } = this.settings;
+    const hz = this._absent && this.tap === null ? Math.min(rate, ABSENT_HZ) : rate;
+    this._stream.ask(queryOf({ ...this.settings, rate: hz }));
   }
 
   private _receive(frame: Frame): void {
@@ -139,8 +155,8 @@ export class Feed {
   }
 
   private _connected(state: StreamState): void {
-    // A new attempt is no news: what was said about the last one stays until one succeeds.
-    if (state.kind !== 'connecting') {
+    // A new attempt is no news: what was said about the last one stays until one succeeds. Nor is each frame.
+    if (state.kind !== 'connecting' && !(state.kind === 'live' && this.state.kind === 'live')) {
       this.state = state;
       this._changed.emit();
     }

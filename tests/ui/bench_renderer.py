@@ -51,6 +51,8 @@ SAY_WHEN_HIDDEN = """document.addEventListener('visibilitychange', () => {
   document.title = document.visibilityState;
 })"""
 START_SECONDS = 30
+# The panel waits for so long before it asks for less.
+ABSENT_SECONDS = 60
 # Figure of one run by name.
 Figures = dict[str, float]
 
@@ -165,7 +167,7 @@ def run(playwright: Playwright, lab: Lab, state: str, settle: float, seconds: fl
         hidden = state in (HIDDEN, HIDDEN_WITHOUT)
         if hidden:
             hide(address, browser, page)
-        time.sleep(settle)
+        time.sleep(settle + (ABSENT_SECONDS if hidden else 0))
         return measure_cpu(seconds) if hidden else measure(page, seconds)
 
 

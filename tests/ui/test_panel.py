@@ -17,6 +17,15 @@ CONNECTION_FAILED = re.compile(r"WebSocket connection to .* failed|ERR_CONNECTIO
 # What a reader loads for the status bar with the panel closed, and for all with it open. Nobody compresses
 # it: Jupyter serves files as they are.
 EAGER_BYTES, ALL_BYTES = 40_000, 120_000
+# What a browser does to a page whose tab another is put before, and a minute that takes half a second.
+HIDE = """hidden => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+BRIEF_MINUTE = """
+const wait = window.setTimeout.bind(window);
+window.setTimeout = (run, ms, ...rest) => wait(run, ms === 60000 ? 500 : ms, ...rest);
+"""
 LOADED_BYTES = """part => performance.getEntriesByType('resource')
   .filter(entry => entry.name.includes(part))
   .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
@@ -102,7 +111,7 @@ def test_a_decode_loop_tells_its_tokens_and_their_energy(
     told = panel.node.get_by_text("Decoding")
     expect(told).to_be_hidden()
     panel.page.evaluate(RUN_IN_A_KERNEL, DECODE_CODE)
-    expect(told).to_have_text(re.compile(r"^Decoding: [\d,.]+ tokens/s, \d[\d.]* J/token$"), timeout=15_000)
+    expect(told).to_have_text(re.compile(r"^Decoding: [\d,.]+\stokens/s, \d[\d.]*\sJ/token$"), timeout=15_000)
     panel.page.wait_for_timeout(5_000)
     per_second = float(told.inner_text().split()[1])
     # 8 tokens every 20 ms or a little more, however busy this machine is.
@@ -264,6 +273,26 @@ def test_draws_the_charts_that_are_in_view(watched: Watched, gpu_lab: Lab, stub:
     for _ in range(2):
         expect_change(panel, last)
     assert first.picture() == unseen
+
+
+def test_a_page_that_nobody_sees_asks_for_less_unless_it_records(watched: Watched, gpu_lab: Lab) -> None:
+    watched.page.add_init_script(BRIEF_MINUTE)
+    panel = open_panel(watched, gpu_lab)
+    with panel.page.expect_websocket(lambda socket: "hz=0.2&" in socket.url):
+        panel.page.evaluate(HIDE, True)
+    with panel.page.expect_websocket(lambda socket: "hz=1&" in socket.url):
+        panel.page.evaluate(HIDE, False)
+    expect_change(panel, panel.gpu(0))
+    streams = len(watched.streams())
+    panel.page.evaluate(HIDE, True)  # for less than a minute
+    panel.page.evaluate(HIDE, False)
+    panel.node.get_by_role("button", name="Record").click()
+    panel.page.evaluate(HIDE, True)
+    panel.page.wait_for_timeout(2_000)
+    assert len(watched.streams()) == streams
+    panel.page.evaluate(HIDE, False)
+    expect_change(panel, panel.gpu(0))
+    assert watched.our_complaints() == []
 
 
 def test_stays_closed_for_a_reader_who_closed_it(watched: Watched, gpu_lab: Lab) -> None:
