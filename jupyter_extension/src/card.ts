@@ -41,6 +41,7 @@ export abstract class Card {
   /** What is folded away, side by side. */
   protected readonly folds = element('div', 'wm-folds');
   private _rows: IRow[] = [];
+  /** A moment, not a row: rows move on under a pointer that rests. */
   private _hovered: number | null = null;
   /** The row that is shown; null for the newest. */
   private _at: number | null = null;
@@ -74,7 +75,7 @@ export abstract class Card {
     this._table = new ChartTable(labels.title, labels.busy, labels.memory, _timeline);
     this.folds.append(this._table.node);
     this.node.append(heading, this._fault, this._readings, this._figure, this.folds);
-    this._chart = new Chart(this._figure, palette, _timeline, row => this._hover(row));
+    this._chart = new Chart(this._figure, palette, _timeline, time => this._hover(time));
   }
 
   /** Show these rows; the text is that of the newest, or of the one under the pointer. */
@@ -125,14 +126,14 @@ export abstract class Card {
   /** Show whatever else a card has of one row. */
   protected showMore(_row: IRow): void {}
 
-  private _hover(row: number | null): void {
-    this._hovered = row;
+  private _hover(time: number | null): void {
+    this._hovered = time;
     this._show();
   }
 
   private _show(): void {
     const shown = this._rows.at(this._at ?? -1);
-    const row = (this._hovered === null ? undefined : this._rows[this._hovered]) ?? shown;
+    const row = this._rows.find(each => each.time === this._hovered) ?? shown;
     if (shown === undefined || row === undefined) {
       return;
     }

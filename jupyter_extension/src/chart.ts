@@ -35,12 +35,12 @@ export class Chart {
   private _position: number | null = null;
   private readonly _marker = element('div', 'wm-position');
 
-  /** `onHover` is given the row under the pointer, or null when it leaves. */
+  /** `onHover` is given the time under the pointer, or null when it leaves. */
   constructor(
     node: HTMLElement,
     private readonly _palette: () => IPalette,
     private readonly _timeline: ITimeline,
-    onHover: (row: number | null) => void
+    onHover: (time: number | null) => void
   ) {
     this.node = node;
     this._plot = new uPlot(this._options(onHover), [[], [], []], node);
@@ -88,7 +88,7 @@ export class Chart {
     this._plot.destroy();
   }
 
-  private _options(onHover: (row: number | null) => void): uPlot.Options {
+  private _options(onHover: (time: number | null) => void): uPlot.Options {
     const [palette, timeline] = [this._palette, this._timeline];
     const grid = { stroke: () => palette().grid, width: 1 };
     const axis = { stroke: () => palette().text, font: palette().font, ticks: { show: false }, grid };
@@ -127,7 +127,7 @@ export class Chart {
       ],
       series: [{}, this._line(() => palette().busy, true), this._line(() => palette().memory, false)],
       hooks: {
-        setCursor: [plot => onHover(plot.cursor.idx ?? null)],
+        setCursor: [({ cursor, data }) => onHover(data[0][cursor.idx ?? -1] ?? null)],
         draw: [plot => this._drawPlanned(plot), () => this._place()]
       }
     };

@@ -6,7 +6,7 @@ export interface IRow {
   sample: ISample | null;
 }
 
-/** Missing this many samples in a row is a hole in the data, not jitter. */
+/** Missing this many samples in a row is a hole in the data, not jitter; the server’s past has one a second. */
 const GAP_INTERVALS = 4;
 
 /** The server remembers one sample a second, so that the newest that was seen may be this far ahead of them. */
@@ -58,7 +58,7 @@ export class History {
 
   /** The time axis: every sample, and an empty row inside each gap. */
   rows(): IRow[] {
-    const gapSeconds = GAP_INTERVALS / this.hz;
+    const gapSeconds = GAP_INTERVALS / Math.min(this.hz, 1);
     const rows: IRow[] = [];
     let before = Infinity;
     for (const sample of this._held) {

@@ -4,7 +4,7 @@ import type { Feed } from './feed';
 import { statusText } from './statusText';
 
 /** Painting a page for a figure that moved costs more than all else that goes on while the panel is closed. */
-const EVERY_MS = 5000;
+const EVERY_MS = 4500;
 
 /** The GPUs in a few words in the status bar; a click opens the panel. */
 export class StatusItem extends Widget {
@@ -30,19 +30,17 @@ export class StatusItem extends Widget {
 
   private _show(): void {
     const { history, settings, state, warnings } = this._feed;
+    const texts = warnings.map(each => each.text);
     // Figures may wait; what begins, breaks off, is warned of or was set may not.
-    const key = [state.kind, history.latest === null, warnings.length, settings.unit].join();
+    const key = [state.kind, history.latest === null, settings.unit, ...texts].join();
     const now = performance.now();
-    if (key === this._key && now - this._shownAt < EVERY_MS) {
+    if (now - this._shownAt >= EVERY_MS) {
+      this._shownAt = now;
+    } else if (key === this._key) {
       return;
     }
     this._key = key;
-    this._shownAt = now;
-    const shown = statusText(
-      history.latest,
-      state.kind !== 'broken',
-      warnings.map(each => each.text)
-    );
+    const shown = statusText(history.latest, state.kind !== 'broken', texts);
     setText(this._text, shown.text);
     setText(this._warnings, shown.warnings);
     this._warnings.hidden = shown.warnings === '';

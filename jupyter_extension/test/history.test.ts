@@ -64,6 +64,15 @@ test('a sample that came twice counts once', () => {
   assert.equal(filled(4, 5, 5).rows().length, 2);
 });
 
+test('the past of one sample a second has no gaps, however fast the stream is', () => {
+  const history = new History();
+  history.hz = 10;
+  history.merge([1, 2, 3, 4.1].map(time => sample(time)));
+  assert.deepEqual(times(history), [1, 2, 3, 4.1]);
+  history.add(sample(9));
+  assert.deepEqual(times(history), [1, 2, 3, 4.1, 6.55, 9]);
+});
+
 function times(history: History): number[] {
   return history.rows().map(row => row.time);
 }

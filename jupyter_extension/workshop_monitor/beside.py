@@ -40,15 +40,17 @@ class Beside:
 
     def look(self) -> None:
         """Look, if a second has passed; returns at once. Runs on the event loop."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_SECONDS or (self._task is not None and not self._task.done()):
+        seconds = time.monotonic() - self._looked_at
+        if seconds < LOOK_SECONDS:
             return
-        if now - self._looked_at > PAUSE_SECONDS:
+        if seconds > PAUSE_SECONDS:  # nobody looked, or the home hangs
             self.frames = tuple(
                 reader.nothing if reader.is_of_now else frame
                 for reader, frame in zip(self._readers, self.frames, strict=True)
             )
-        self._looked_at = now
+        if self._task is not None and not self._task.done():
+            return
+        self._looked_at = time.monotonic()
         self._task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:

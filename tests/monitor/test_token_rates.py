@@ -11,7 +11,7 @@ from workshop_utils.monitor.private_file import write_private
 from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.token_energy import TokenRate
 from workshop_utils.monitor.token_rates import TokenRates, watts_of
-from workshop_utils.monitor.tokens_file import tokens_file
+from workshop_utils.monitor.tokens_file import JOB_VARIABLE, tokens_file
 
 
 class Machine:
@@ -27,7 +27,7 @@ class Machine:
         gpus = tuple(GpuReading(at, f"GPU-{at}", "H200", power_watts=w) for at, w in enumerate(self.watts))
         self.samples.append(Sample(self.now, self.now, Reading.of(gpus), Reading("unavailable", None, None)))
         for process, count in tokens.items():
-            told = json.dumps({"ticks": self.now - 0.3, "tokens": count})
+            told = json.dumps({"ticks": self.now - 0.3, "tokens": count, "job": None})
             write_private(tokens_file(int(process[1:])), told)
         return self.rates.read()
 
@@ -39,7 +39,8 @@ def rates(tokens_per_second, joules_per_token):
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv(VISIBLE, raising=False)
+    for name in (VISIBLE, JOB_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_loop_has_rates_from_its_second_report_on():
@@ -105,7 +106,7 @@ def test_a_loop_that_tells_the_same_again_has_made_nothing():
 def test_a_report_of_another_boot_counts_for_nothing():
     machine = Machine(400.0)
     for ticks in (5.0, 1e6):
-        write_private(tokens_file(1), json.dumps({"ticks": ticks, "tokens": 8}))
+        write_private(tokens_file(1), json.dumps({"ticks": ticks, "tokens": 8, "job": None}))
         assert machine.step() is None
 
 
@@ -114,6 +115,26 @@ def test_without_the_power_of_every_gpu_there_are_no_joules(watts):
     machine = Machine(*watts)
     machine.step(p1=0)
     assert machine.step(p1=40) == rates(40, None)
+
+
+def test_what_a_gpu_drew_before_and_after_is_not_the_loops():
+    machine = Machine(100.0)
+    for _ in range(5):
+        machine.step()
+    machine.step(p1=0)  # what the driver says of power is of the second before
+    machine.watts = (500.0,)
+    assert machine.step(p1=100) == rates(100, 5)
+    machine.step(p1=200)
+    machine.watts = (100.0,)
+    for _ in range(4):
+        assert machine.step() == rates(100, 5)
+
+
+def test_steps_that_a_loop_hands_over_at_once_are_no_rate():
+    machine = Machine(400.0)
+    machine.step(p1=0)
+    assert machine.step(seconds=0.05, p1=256) is None
+    assert machine.step(seconds=0.95, p1=300).tokens_per_second == pytest.approx(300)
 
 
 def test_only_the_gpus_of_this_job_count(monkeypatch):

@@ -11,7 +11,14 @@ import pytest
 
 from workshop_utils.monitor import tokens_file
 from workshop_utils.monitor.private_file import write_private
-from workshop_utils.monitor.tokens_file import LAB_VARIABLES, Teller, Told, read_tokens, remove_left_behind
+from workshop_utils.monitor.tokens_file import (
+    JOB_VARIABLE,
+    LAB_VARIABLES,
+    Teller,
+    Told,
+    read_tokens,
+    remove_left_behind,
+)
 from workshop_utils.monitor.tokens_file import tokens_file as file_of
 
 LOOP = """
@@ -28,7 +35,7 @@ sys.stdin.readline()
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    for name in LAB_VARIABLES:
+    for name in (*LAB_VARIABLES, JOB_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -87,6 +94,52 @@ def test_a_child_of_a_fork_tells_for_itself(folder, monkeypatch):
         loop.communicate(b"\n\n")
 
 
+FORK = """
+import os
+while not tokens_file(os.getpid()).exists():
+    time.sleep(0.01)
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+print"""
+
+
+def test_a_child_that_ends_leaves_its_parents_file(folder, monkeypatch):
+    monkeypatch.setenv(LAB_VARIABLES[0], "1")
+    command = [sys.executable, "-c", LOOP.replace("\nprint", FORK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as loop:
+        assert loop.stdout.readline() == b"counted\n"
+        assert set(read_tokens(folder)) == {loop.pid}
+        loop.communicate(b"\n")
+
+
+def test_a_disk_that_was_full_for_a_while_costs_that_while(folder, monkeypatch):
+    monkeypatch.setenv(LAB_VARIABLES[0], "1")
+    monkeypatch.setattr(tokens_file, "BEAT_SECONDS", 0.01)
+    full = [True, True]
+    write = tokens_file.write_private
+
+    def sometimes(file, text):
+        if full:
+            full.pop()
+            raise OSError(28, "No space left on device")
+        write(file, text)
+
+    monkeypatch.setattr(tokens_file, "write_private", sometimes)
+    monkeypatch.setattr(tokens_file, "QUIET_SECONDS", 0.3)
+    Teller(lambda: Told(1.0, 8)).wake()
+    until(lambda: read_tokens(folder) == {os.getpid(): Told(1.0, 8)})
+    until(lambda: not list(folder.iterdir()))
+
+
+def test_another_job_of_the_same_reader_is_not_ours(folder, monkeypatch):
+    write_private(file_of(1), '{"ticks": 1.5, "tokens": 3, "job": "77"}')
+    write_private(file_of(2), '{"ticks": 1.5, "tokens": 4, "job": "78"}')
+    assert read_tokens(folder) == {}
+    monkeypatch.setenv(JOB_VARIABLE, "77")
+    assert read_tokens(folder) == {1: Told(1.5, 3)}
+
+
 def test_a_full_disk_does_not_hurt_the_loop(monkeypatch, tmp_path):
     monkeypatch.setenv(LAB_VARIABLES[0], "1")
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "a file" / "runtime"))
@@ -101,8 +154,9 @@ def test_what_killed_processes_left_is_removed(folder):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     for process in (gone.pid, os.getpid()):
-        write_private(file_of(process), '{"ticks": 1.0, "tokens": 1}')
+        write_private(file_of(process), '{"ticks": 1.0, "tokens": 1, "job": null}')
     (folder / "kernel-1.json").touch()
+    file_of(gone.pid).with_suffix(f".{gone.pid}").touch()  # killed while it wrote
     remove_left_behind(folder)
     assert {file.name for file in folder.iterdir()} == {file_of(os.getpid()).name, "kernel-1.json"}
 
@@ -115,23 +169,24 @@ def test_what_killed_processes_left_is_removed(folder):
         "[]",
         "[" * 100,
         '{"ticks": 1}',
-        '{"ticks": NaN, "tokens": 1}',
-        '{"ticks": 1, "tokens": -1}',
-        '{"ticks": 1, "tokens": 1e400}',
-        f'{{"ticks": 1, "tokens": {10**60}}}',
-        json.dumps({"ticks": 1.0, "tokens": 1, "more": "x" * 300}),
+        '{"ticks": 1, "tokens": 3}',
+        '{"ticks": NaN, "tokens": 1, "job": null}',
+        '{"ticks": 1, "tokens": -1, "job": null}',
+        '{"ticks": 1, "tokens": 1e400, "job": null}',
+        f'{{"ticks": 1, "tokens": {10**60}, "job": null}}',
+        json.dumps({"ticks": 1.0, "tokens": 1, "job": None, "more": "x" * 300}),
     ],
 )
 def test_what_is_no_count_is_left_out(folder, text):
     write_private(file_of(1), text)
-    write_private(file_of(2), '{"ticks": 1.5, "tokens": 3}')
+    write_private(file_of(2), '{"ticks": 1.5, "tokens": 3, "job": null}')
     assert read_tokens(folder) == {2: Told(1.5, 3)}
 
 
 def test_files_of_others_are_left_out(folder):
-    write_private(file_of(1), '{"ticks": 1.5, "tokens": 3}')
+    write_private(file_of(1), '{"ticks": 1.5, "tokens": 3, "job": null}')
     file_of(1).chmod(0o644)
     for name in ("workshop-tokens-x-host.json", "workshop-tokens-1-elsewhere.json", "workshop-tokens-.json"):
-        write_private(folder / name, '{"ticks": 1.5, "tokens": 3}')
+        write_private(folder / name, '{"ticks": 1.5, "tokens": 3, "job": null}')
     assert read_tokens(folder) == {}
     assert read_tokens(folder / "none") == {}

@@ -79,3 +79,19 @@ async def test_after_a_pause_what_was_of_now_is_forgotten(monkeypatch, is_of_now
     assert following.frames == (shown,)  # until the thread has read
     await following._task
     assert following.frames == ("first",)
+
+
+async def test_while_a_home_hangs_what_was_of_now_is_forgotten(monkeypatch):
+    monkeypatch.setattr(beside, "LOOK_SECONDS", 0.0)
+    reader, plan = Reader(), Reader(is_of_now=False)
+    following = Beside(reader, plan)
+    await looked(following)
+    reader.seconds = 0.5
+    following.look()
+    monkeypatch.setattr(beside, "PAUSE_SECONDS", 0.1)
+    await asyncio.sleep(0.2)
+    following.look()
+    assert following.frames == ("nothing", "first")
+    await following._task
+    assert following.frames == ("first", "first")
+    assert len(reader.threads) == 2

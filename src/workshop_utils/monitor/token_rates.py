@@ -9,8 +9,10 @@ from workshop_utils.monitor.sample import Sample
 from workshop_utils.monitor.token_energy import WINDOW_SECONDS, TokenRate
 from workshop_utils.monitor.tokens_file import Told, read_tokens, tokens_file
 
-# A sample and a report of the same second lie at most so far apart.
-BEAT_SECONDS = 1.0
+# What the driver says of power is a mean of the second before.
+POWER_SECONDS = 1.0
+# A loop may hand its GPU many steps at once: what it reports in less is no rate. A beat may be early.
+LEAST_SECONDS = 0.9
 
 
 class TokenRates:
@@ -36,6 +38,8 @@ class TokenRates:
         if not loops:
             return None
         first, last = min(told[0].ticks for told in loops), max(told[-1].ticks for told in loops)
+        if last - first < LEAST_SECONDS:
+            return None
         per_second = sum(told[-1].tokens - told[0].tokens for told in loops) / (last - first)
         watts = self._watts(first, last)
         return TokenRate(per_second, None if watts is None else watts / per_second)
@@ -60,12 +64,8 @@ class TokenRates:
 
     def _watts(self, first: float, last: float) -> float | None:
         """Return the mean power of this job's GPUs between two moments; None where one does not tell it."""
-        history = self._history(WINDOW_SECONDS + BEAT_SECONDS)
-        found = [
-            watts_of(sample)
-            for sample in history
-            if first - BEAT_SECONDS <= sample.ticks <= last + BEAT_SECONDS
-        ]
+        history = self._history(WINDOW_SECONDS + POWER_SECONDS)
+        found = [watts_of(each) for each in history if first <= each.ticks - POWER_SECONDS <= last]
         known = [watts for watts in found if watts is not None]
         return fmean(known) if known and len(known) == len(found) else None
 

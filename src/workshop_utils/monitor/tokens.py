@@ -10,6 +10,7 @@ Whatever shows this process live, such as the live strip, sees the tokens as the
 told once a second, if JupyterLab has started this process.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,19 +22,24 @@ from workshop_utils.monitor.tokens_file import Teller, Told
 
 NO_COUNTER = "no energy counter"
 COUNTER = "NVML energy counter"
-_LOCK = threading.Lock()
 
 
 class _Total:
     """All tokens of this process, and when the last were reported."""
 
+    lock = threading.Lock()
     tokens = 0
     ticks = 0.0
+
+    @classmethod
+    def unlock(cls) -> None:
+        """A child of a fork has nobody who would give the lock back."""
+        cls.lock = threading.Lock()
 
 
 def count_tokens(tokens: int = 1) -> None:
     """Report tokens that this process has just made. Any thread may; costs under a microsecond."""
-    with _LOCK:
+    with _Total.lock:
         _Total.tokens += tokens
         _Total.ticks = time.monotonic()
     _TELLER.wake()
@@ -45,10 +51,11 @@ def tokens_counted() -> int:
 
 
 def _told() -> Told:
-    with _LOCK:
+    with _Total.lock:
         return Told(_Total.ticks, _Total.tokens)
 
 
+os.register_at_fork(after_in_child=_Total.unlock)
 _TELLER = Teller(_told)
 
 

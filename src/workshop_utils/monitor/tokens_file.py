@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,12 +20,16 @@ from workshop_utils.monitor.private_file import read_private, runtime_file, writ
 
 # What Jupyter leaves in the environment of kernels and of terminals.
 LAB_VARIABLES = ("JPY_PARENT_PID", "JUPYTER_SERVER_URL")
+# Two jobs of one reader on a node share the folder, and have GPUs of their own.
+JOB_VARIABLE = "SLURM_JOB_ID"
 BEAT_SECONDS = 1.0
 # A loop that pauses for longer than this starts its thread anew.
 QUIET_SECONDS = 30.0
 MOST_BYTES = 200
 MOST_FILES = 64
 MOST_TOKENS = 1 << 53
+# How the file's name ends, and what ``write_private`` calls its draft.
+JSON, DRAFT = ".json", ".{}"
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,23 @@ class Teller:
 
     def __init__(self, total: Callable[[], Told]) -> None:
         self._total = total
+        self._forget()
+        # A child of a fork has neither the thread nor whoever held the lock.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._process: int | None = None  # whose thread runs: a fork takes none along
+        self._process: int | None = None  # whose thread runs
+        self._tidy = False
 
     def wake(self) -> None:
         """Say that there are new tokens. Returns at once."""
-        if self._process != os.getpid():
+        if self._process is None:
             self._start()
 
     def _start(self) -> None:
         with self._lock:
-            if self._process == os.getpid():
+            if self._process is not None:
                 return
             self._process = os.getpid()
         if any(name in os.environ for name in LAB_VARIABLES):
@@ -60,24 +71,35 @@ class Teller:
         try:
             file = tokens_file(os.getpid())
             remove_left_behind(file.parent)
-            atexit.register(file.unlink, missing_ok=True)
+            if not self._tidy:
+                self._tidy = True
+                atexit.register(self._remove, file, os.getpid())
             self._follow(file)
-            file.unlink(missing_ok=True)
         except (OSError, WorkshopError):
-            return  # a full disk or no Jupyter: the loop goes on, and the panel says nothing of it
+            return  # no Jupyter, or no folder: the loop goes on, and the panel says nothing of it
 
     def _follow(self, file: Path) -> None:
         told, told_at = None, time.monotonic()
         while True:
             total, now = self._total(), time.monotonic()
             if total != told:
-                write_private(file, json.dumps(asdict(total)))
-                told, told_at = total, now
+                told_at = now
+                with suppress(OSError):  # a full disk may have room at the next beat
+                    write_private(file, json.dumps(asdict(total) | {"job": os.environ.get(JOB_VARIABLE)}))
+                    told = total
             with self._lock:
                 if now - told_at > QUIET_SECONDS and self._total() == told:
+                    self._remove(file, os.getpid())
                     self._process = None
                     return
             time.sleep(BEAT_SECONDS)
+
+    @staticmethod
+    def _remove(file: Path, process: int) -> None:
+        """A child that was forked ends by itself, and leaves its parent's file."""
+        if os.getpid() == process:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def tokens_file(process: int) -> Path:
@@ -86,19 +108,19 @@ def tokens_file(process: int) -> Path:
 
 
 def read_tokens(folder: Path) -> dict[int, Told]:
-    """Return what processes of this machine have told, by process, without what is damaged or not ours."""
-    found = {}
-    for process, file in _files(folder)[:MOST_FILES]:
+    """Return what processes of this job have told, by process, without what is damaged or not ours."""
+    found, job = {}, os.environ.get(JOB_VARIABLE)
+    for process, file in _files(folder, (JSON,))[:MOST_FILES]:
         text = read_private(file, MOST_BYTES)
-        told = None if text is None else _parse(text)
+        told = None if text is None else _parse(text, job)
         if told is not None:
             found[process] = told
     return found
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Remove the files of processes that were killed."""
-    for process, file in _files(folder):
+    """Remove the files of processes that were killed, maybe while they wrote."""
+    for process, file in _files(folder, (JSON, DRAFT)):
         try:
             os.kill(process, 0)
         except ProcessLookupError:
@@ -107,20 +129,22 @@ def remove_left_behind(folder: Path) -> None:
             continue
 
 
-def _files(folder: Path) -> list[tuple[int, Path]]:
-    before, after = tokens_file(0).name.split("0", 1)
+def _files(folder: Path, endings: tuple[str, ...]) -> list[tuple[int, Path]]:
+    before, after = tokens_file(0).name.removesuffix(JSON).split("0", 1)
     found = []
     for name in os.listdir(folder) if folder.is_dir() else ():
-        number = name.removeprefix(before).removesuffix(after)
-        if name == f"{before}{number}{after}" and number.isascii() and number.isdigit() and len(number) < 10:
+        number = name.removeprefix(before).partition("-")[0]
+        names = [f"{before}{number}{after}{ending.format(number)}" for ending in endings]
+        if name in names and number.isascii() and number.isdigit() and len(number) < 10:
             found.append((int(number), folder / name))
     return found
 
 
-def _parse(text: bytes) -> Told | None:
+def _parse(text: bytes, job: str | None) -> Told | None:
     try:
         row = json.loads(text)
-        ticks, tokens = float(row["ticks"]), int(row["tokens"])
+        ticks, tokens, told_by = float(row["ticks"]), int(row["tokens"]), row["job"]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return Told(ticks, tokens) if math.isfinite(ticks) and 0 <= tokens <= MOST_TOKENS else None
+    good = math.isfinite(ticks) and 0 <= tokens <= MOST_TOKENS and told_by == job
+    return Told(ticks, tokens) if good else None
