@@ -9,6 +9,8 @@ LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 0.9
 # After a while in which nobody looked, the last frame says nothing about now.
 PAUSE_SECONDS = 5.0
+# A server's first sample waits so long for what lies beside it.
+FIRST_SECONDS = 1.0
 
 
 class Reader(Protocol):
@@ -31,12 +33,18 @@ class Beside:
         self._readers = readers
         self._looked_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
+        self._has_read = False
         self.frames = self.nothing
 
     @property
     def nothing(self) -> tuple[str, ...]:
         """The frames where there are no files."""
         return tuple(reader.nothing for reader in self._readers)
+
+    @property
+    def is_first_look(self) -> bool:
+        """Whether nothing has been read yet, for which a moment may be waited."""
+        return not self._has_read and time.monotonic() - self._looked_at < FIRST_SECONDS
 
     def look(self) -> None:
         """Look, if a second has passed; returns at once. Runs on the event loop."""
@@ -55,6 +63,7 @@ class Beside:
 
     async def _read(self) -> None:
         self.frames = await asyncio.to_thread(lambda: tuple(map(_frame, self._readers)))
+        self._has_read = True
 
 
 def _frame(reader: Reader) -> str:

@@ -108,6 +108,8 @@ class Broadcast:
     def _flush(self) -> None:
         self.watcher.look()
         self.beside.look()
+        if self.beside.is_first_look:
+            return  # samples stay where they are until the next tick
         for group in list(self._groups.values()):
             self._send_to(group)
 

@@ -59,6 +59,20 @@ async def test_a_slow_home_holds_up_nobody(monkeypatch):
     assert threading.get_ident() not in reader.threads
 
 
+async def test_the_first_look_may_be_waited_for_but_not_long(monkeypatch):
+    reader = Reader()
+    reader.seconds = 0.3
+    following = Beside(reader)
+    assert not following.is_first_look
+    following.look()
+    assert following.is_first_look
+    monkeypatch.setattr(beside, "FIRST_SECONDS", 0.0)
+    assert not following.is_first_look
+    monkeypatch.undo()
+    await following._task
+    assert not following.is_first_look
+
+
 async def test_an_error_nobody_thought_of_costs_one_frame(monkeypatch, caplog):
     monkeypatch.setattr(beside, "LOOK_SECONDS", 0.0)
     broken, sound = Reader(), Reader()

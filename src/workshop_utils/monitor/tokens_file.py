@@ -64,19 +64,22 @@ class Teller:
             if self._process is not None:
                 return
             self._process = os.getpid()
-        if any(name in os.environ for name in LAB_VARIABLES):
-            threading.Thread(target=self._run, name="workshop-tokens", daemon=True).start()
-
-    def _run(self) -> None:
+        if not any(name in os.environ for name in LAB_VARIABLES):
+            return
         try:
+            # Not in the thread: a child forked while a thread imports would wait for it for ever.
             file = tokens_file(os.getpid())
+        except WorkshopError:  # no Jupyter
+            return
+        threading.Thread(target=self._run, args=(file,), name="workshop-tokens", daemon=True).start()
+
+    def _run(self, file: Path) -> None:
+        with suppress(OSError):
             remove_left_behind(file.parent)
-            if not self._tidy:
-                self._tidy = True
-                atexit.register(self._remove, file, os.getpid())
-            self._follow(file)
-        except (OSError, WorkshopError):
-            return  # no Jupyter, or no folder: the loop goes on, and the panel says nothing of it
+        if not self._tidy:
+            self._tidy = True
+            atexit.register(self._remove, file, os.getpid())
+        self._follow(file)
 
     def _follow(self, file: Path) -> None:
         told, told_at = None, time.monotonic()
